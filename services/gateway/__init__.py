@@ -1,0 +1,1 @@
+"""Retort's data plane: HTTP in front of Triton."""

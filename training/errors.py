@@ -1,0 +1,33 @@
+"""Errors of the training half.
+
+TrainingError
+├── ConfigError    the configuration file is wrong
+├── DataError      the data is wrong
+├── ModelError     base weights or a teacher cannot be used
+├── GateError      no artefact is good enough to publish
+└── PublishError   the model repository refuses
+"""
+
+
+class TrainingError(Exception):
+    """Base of all; the message is one sentence that a user can act on."""
+
+
+class ConfigError(TrainingError):
+    """The configuration file is wrong."""
+
+
+class DataError(TrainingError):
+    """The data is wrong."""
+
+
+class ModelError(TrainingError):
+    """Base weights or a teacher cannot be used."""
+
+
+class GateError(TrainingError):
+    """No artefact is good enough to publish."""
+
+
+class PublishError(TrainingError):
+    """The model repository refuses."""

@@ -1,0 +1,190 @@
+"""Publishing: a version folder appears in the model repository whole, or not at all."""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+from training.errors import PublishError
+from training.manifest import Description, File, digest, manifest_bytes
+
+MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+STAGING = ".publish-"
+
+
+@dataclass(frozen=True)
+class Published:
+    """A version that now exists: its folder, number and identity, and whether it became stable."""
+
+    model: str
+    version: int
+    digest: str
+    path: Path
+    stable: bool
+
+
+def publish(
+    repository: Path, model: str, description: Description, files: Mapping[str, Path], config_pbtxt: str
+) -> Published:
+    """Copy `files` (name in the version folder -> source) into a new version of `model`.
+
+    A new model appears with its config.pbtxt, version 1 and stable.json in one rename; a further version appears
+    in one rename and waits for a promotion. Raises PublishError when the name is bad, the model's config.pbtxt
+    belongs to another kind of model, or the disk refuses.
+    """
+    if not MODEL_NAME.fullmatch(model):
+        raise PublishError(f"model name {model!r} does not match {MODEL_NAME.pattern}")
+    try:
+        repository.mkdir(parents=True, exist_ok=True)
+        with _locked(repository):
+            _remove_killed_attempts(repository, repository / model)
+            if (repository / model).exists():
+                return _add_version(repository / model, model, description, files, config_pbtxt)
+            return _add_model(repository, model, description, files, config_pbtxt)
+    except OSError as error:
+        raise PublishError(f"cannot publish {model} into {repository}: {error}") from error
+
+
+def _add_model(
+    repository: Path, model: str, description: Description, files: Mapping[str, Path], config_pbtxt: str
+) -> Published:
+    with _staging(repository) as folder:
+        _write(folder / "config.pbtxt", config_pbtxt.encode())
+        identity = _fill(folder / "1", model, 1, description, files, config_pbtxt.encode())
+        _write(folder / "stable.json", _stable(1, identity))
+        _sync(folder)
+        folder.rename(repository / model)
+    _sync(repository)
+    return Published(model, 1, identity, repository / model / "1", stable=True)
+
+
+def _add_version(
+    folder: Path, model: str, description: Description, files: Mapping[str, Path], config_pbtxt: str
+) -> Published:
+    config = folder / "config.pbtxt"
+    if not config.exists():
+        _replace(config, config_pbtxt.encode())
+    _refuse_other_kind(config.read_text(), config_pbtxt, model)
+    version = 1 + max((int(path.name) for path in folder.iterdir() if path.name.isdecimal()), default=0)
+    with _staging(folder) as staged:
+        identity = _fill(staged / str(version), model, version, description, files, config.read_bytes())
+        (staged / str(version)).rename(folder / str(version))
+    _sync(folder)
+    first = not (folder / "stable.json").exists()
+    if first:
+        _replace(folder / "stable.json", _stable(version, identity))
+    return Published(model, version, identity, folder / str(version), stable=first)
+
+
+def _fill(
+    folder: Path,
+    model: str,
+    version: int,
+    description: Description,
+    files: Mapping[str, Path],
+    config: bytes,
+) -> str:
+    folder.mkdir()
+    for name, source in files.items():
+        shutil.copyfile(source, folder / name)
+        _sync(folder / name)
+    manifest = manifest_bytes(
+        description,
+        model=model,
+        version=version,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        config_sha256=hashlib.sha256(config).hexdigest(),
+        files={name: _measure(folder / name) for name in files},
+    )
+    _write(folder / "manifest.json", manifest)
+    _sync(folder)
+    return digest(manifest)
+
+
+def _refuse_other_kind(present: str, needed: str, model: str) -> None:
+    def kind(text: str) -> tuple[object, ...]:
+        try:
+            config = text_format.Parse(text, model_config_pb2.ModelConfig())
+        except text_format.ParseError as error:
+            raise PublishError(f"{model}/config.pbtxt is not a Triton model configuration: {error}") from error
+        return (
+            config.backend or config.platform,
+            sorted((tensor.name, tensor.data_type, tuple(tensor.dims)) for tensor in config.input),
+            sorted((tensor.name, tensor.data_type, tuple(tensor.dims)) for tensor in config.output),
+            sorted({group.kind for group in config.instance_group}),
+        )
+
+    if kind(present) != kind(needed):
+        raise PublishError(
+            f"{model} already holds versions with another backend, tensors or target (see its config.pbtxt): "
+            "publish under another model name"
+        )
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the repository's lock: publishers take turns, so the next free number stays free."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _staging(parent: Path) -> Iterator[Path]:
+    """Yield an empty folder on the filesystem of `parent` that readers ignore; removed at the end if still there."""
+    folder = Path(tempfile.mkdtemp(prefix=STAGING, dir=parent))
+    folder.chmod(0o755)  # mkdtemp's 0700 would lock out servers that run as another user
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_killed_attempts(*parents: Path) -> None:
+    """Remove what killed publishes left behind; safe because the lock is ours."""
+    for parent in parents:
+        for leftover in parent.glob(f"{STAGING}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _stable(version: int, identity: str) -> bytes:
+    return json.dumps({"version": version, "digest": identity}, indent=2).encode() + b"\n"
+
+
+def _measure(path: Path) -> File:
+    with path.open("rb") as stream:
+        return File(hashlib.file_digest(stream, "sha256").hexdigest(), path.stat().st_size)
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    _sync(path)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    staged = path.with_name(f".{path.name}.new")
+    _write(staged, content)
+    staged.replace(path)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
