@@ -1,0 +1,47 @@
+# The commands that the README, CONTRIBUTING and CI use. `make` alone lists them.
+PYTHON ?= python3
+# Where CPU builds of torch are; set it empty where the default package index already has one.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+export TORCH_INDEX
+
+BIN := .venv/bin
+CHART := deploy/helm/retort
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: .up ## install, train the demo model if there is none, serve it on this machine
+	@$(BIN)/retort up
+
+test: .test ## install everything and run the whole suite
+	@$(BIN)/python -m pytest
+
+lint: .test ## formatting, lint, types and the import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+load: .test ## two minutes of load against a running `make up`
+	@$(BIN)/locust -f loadtests/locustfile.py --headless -u 16 -r 16 -t 120s --host http://127.0.0.1:8080
+
+chart: .test ## render and check the Helm chart
+	@$(BIN)/python -m pytest tests/deploy
+
+lock: ## resolve constraints.txt anew from pyproject.toml (needs uv)
+	uv pip compile pyproject.toml bootstrap.in --all-extras --universal --python-version 3.11 \
+	  --no-annotate --no-header --output-file constraints.txt $(NOT_LOCKED)
+
+# Only CUDA builds of torch ask for these; the last is what the base weights declare and nothing needs.
+NOT_LOCKED := $(addprefix --no-emit-package ,cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas \
+  nvidia-cuda-cupti nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft nvidia-cufile nvidia-curand \
+  nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 \
+  nvidia-nvtx triton sentence-transformers)
+
+clean: ## remove the virtual environment and run logs (never the model repository)
+	rm -rf .venv runs
+
+.up .test:
+	@$(PYTHON) bootstrap.py $(@:.%=%)
+
+.PHONY: help up test lint load chart lock clean .up .test

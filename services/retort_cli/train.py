@@ -1,0 +1,40 @@
+"""`retort train CONFIG`: from a TOML file to a published version, or to the sentence that says why not."""
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+from retort_cli.errors import CommandError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("config", type=Path, help="a training configuration, e.g. training/configs/demo.toml")
+    repository = os.environ.get("RETORT_MODEL_REPOSITORY") or "model-repo"
+    parser.add_argument("--repository", type=Path, default=Path(repository), help="default: %(default)s")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train and publish; the published version is the last line on standard output."""
+    try:
+        from training import config, job
+        from training.errors import TrainingError
+    except ModuleNotFoundError as error:
+        raise CommandError(f"training needs more packages ({error.name}): pip install 'retort[training]'") from error
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        published = job.run(config.load(arguments.config), arguments.repository)
+    except TrainingError as error:
+        raise CommandError(str(error)) from error
+    except KeyboardInterrupt:
+        print("retort: training was interrupted; nothing was published", file=sys.stderr)
+        return 130
+    print(f"published {published.model} version {published.version} ({published.digest}) to {published.path}")
+    return 0
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
