@@ -1,1 +1,1 @@
-"""Retort's data plane: HTTP in front of Triton."""
+"""The data plane: answers HTTP clients from Triton, with routing and micro-batching."""

@@ -1,0 +1,53 @@
+"""`python -m gateway`: the process."""
+
+import sys
+
+import uvicorn
+from prometheus_client import start_http_server
+
+from gateway import logs
+from gateway.app import build
+from gateway.errors import SettingsError
+from gateway.server import DrainingServer, bind
+from gateway.settings import Settings, load
+
+
+def main() -> None:
+    """Serve until SIGTERM or Ctrl-C; a wrong setting or a taken port ends with one sentence and status 1."""
+    try:
+        settings = load()
+        logs.configure(settings.log_level)
+        serve(settings)
+    except SettingsError as error:
+        sys.exit(f"error: {error}")
+
+
+def serve(settings: Settings) -> None:
+    """Serve HTTP and metrics on their ports."""
+    gateway = build(settings)
+    listener = bind(settings.host, settings.http_port, "RETORT_HTTP_PORT")
+    try:
+        metrics, _ = start_http_server(settings.metrics_port, settings.host, gateway.metrics.registry)
+    except OSError as error:
+        raise SettingsError(
+            f"cannot listen on {settings.host}:{settings.metrics_port} ({error.strerror}): "
+            "free the port or set RETORT_METRICS_PORT to another one"
+        ) from error
+    config = uvicorn.Config(
+        gateway.app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=settings.gateway_shutdown_s,
+    )
+    try:
+        DrainingServer(config, gateway.lifecycle, settings.gateway_drain_s).run(sockets=[listener])
+    finally:
+        metrics.shutdown()
+
+
+if __name__ == "__main__":
+    main()

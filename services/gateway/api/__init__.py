@@ -1,0 +1,1 @@
+"""The HTTP doors: they translate, call the predictor, and translate back."""

@@ -1,0 +1,55 @@
+"""The server: uvicorn that fails /readyz first, then drains, then closes."""
+
+import signal
+import socket
+import time
+from types import FrameType
+
+import uvicorn
+
+from gateway.errors import SettingsError
+from gateway.lifecycle import Lifecycle
+
+
+class DrainingServer(uvicorn.Server):
+    """On SIGTERM keeps answering for `drain_s` while /readyz fails, so that load balancers look away first.
+
+    SIGINT (somebody at a keyboard) and a second signal close at once. Ends normally, with exit status 0.
+    """
+
+    def __init__(self, config: uvicorn.Config, lifecycle: Lifecycle, drain_s: float) -> None:
+        super().__init__(config)
+        self._lifecycle, self._drain_s = lifecycle, drain_s
+        self._close_at_s: float | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  # uvicorn's signature
+        """Begin to drain; close at once when asked twice or by Ctrl-C."""
+        self._lifecycle.drain()
+        again = self._close_at_s is not None
+        wait_s = 0.0 if again or sig == signal.SIGINT else self._drain_s
+        self._close_at_s = time.monotonic() + wait_s
+        if again:
+            self.force_exit = self.should_exit
+        if not wait_s:
+            self.should_exit = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called by uvicorn ten times a second: whether to close now."""
+        if self._close_at_s is not None and time.monotonic() >= self._close_at_s:
+            self.should_exit = True
+        return bool(await super().on_tick(counter))
+
+
+def bind(host: str, port: int, name: str) -> socket.socket:
+    """Return a listening socket; SettingsError says in one sentence why there is none."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise SettingsError(
+            f"cannot listen on {host}:{port} ({error.strerror}): free the port or set {name} to another one"
+        ) from error
+    return listener

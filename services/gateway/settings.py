@@ -1,0 +1,83 @@
+"""The gateway's settings: the only file that reads the environment."""
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gateway.errors import SettingsError
+
+PREFIX = "RETORT_"
+# Names of the product's other parts in the same environment: theirs to check, not ours.
+OTHER_PARTS = (
+    *("ADMIN_", "BENCH_", "CACHE", "INSTANCES", "LOADER_", "LOG_", "REDIS_", "ROLLOUT_", "TARGET", "THREADS"),
+    *("TRAIN_", "TRITON_"),
+)
+OTHERS = frozenset({"TRITON_HOST", "TRITON_HTTP_PORT", "TRITON_GRPC_PORT", "TRITON_METRICS_PORT"})
+
+
+class Settings(BaseModel):
+    """Everything that an operator may set; names in the environment are RETORT_ + the upper-case field."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model_repository: str = Field("model-repo", description="folder or fsspec URL")
+    default_model: str | None = Field(None, description="the model behind /predict")
+    triton_urls: str = Field("127.0.0.1:8001", description="host:port of Triton's gRPC, comma-separated")
+    host: str = Field("127.0.0.1", description="address to listen on")
+    http_port: int = Field(8080, ge=0, le=65535)
+    grpc_port: int = Field(8081, ge=0, le=65535, description="reserved")
+    admin_port: int = Field(8082, ge=0, le=65535, description="reserved")
+    metrics_port: int = Field(9091, ge=0, le=65535)
+    auth: Literal["on", "off"] = "on"
+    api_keys_file: Path | None = Field(None, description="lines `<sha256 hex of the key> <name>`")
+    workers: int = Field(1, ge=1, le=1, description="processes; only 1 for now")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    gateway_poll_s: float = Field(5.0, gt=0, description="between looks at the model repository")
+    gateway_probe_s: float = Field(2.0, gt=0, description="between looks at Triton")
+    gateway_drain_s: float = Field(2.0, ge=0, description="from failing /readyz to closing, on SIGTERM")
+    gateway_shutdown_s: int = Field(20, ge=1, description="for requests in flight to end, on closing")
+    gateway_deadline_ms: int = Field(10_000, ge=1, description="for callers that send no x-deadline-ms")
+    gateway_max_deadline_ms: int = Field(60_000, ge=1)
+    gateway_max_body_bytes: int = Field(1 << 20, ge=1)
+    gateway_max_texts: int = Field(256, ge=1, description="texts of one call")
+    gateway_max_inflight: int = Field(1024, ge=1, description="requests inside at once; more get 429")
+    gateway_max_queue_rows: int = Field(2048, ge=1, description="rows that wait for a batch, per target")
+    gateway_batch_rows: int = Field(16, ge=1)
+    gateway_batches_in_flight: int = Field(3, ge=1)
+
+    @property
+    def upstreams(self) -> list[str]:
+        """Triton's addresses."""
+        return [url.strip() for url in self.triton_urls.split(",") if url.strip()]
+
+
+def load(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the environment; SettingsError names the variable that is wrong or that nobody knows."""
+    names = os.environ if environment is None else environment
+    own = set(Settings.model_fields)
+    for name in sorted(name for name in names if name.startswith(PREFIX)):
+        key = name.removeprefix(PREFIX)
+        if key.lower() in own or key in OTHERS:
+            continue
+        near = difflib.get_close_matches(key, [field.upper() for field in own], n=1, cutoff=0.85)
+        if near or not key.startswith(OTHER_PARTS):
+            hint = f"; did you mean {PREFIX}{near[0]}?" if near else ""
+            raise SettingsError(f"{name} is not a setting of Retort{hint}")
+    try:
+        settings = Settings.model_validate(
+            {field: names[PREFIX + field.upper()] for field in own if PREFIX + field.upper() in names}
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise SettingsError(f"{PREFIX}{str(first['loc'][0]).upper()}: {first['msg']}") from error
+    if not settings.upstreams:
+        raise SettingsError(f"{PREFIX}TRITON_URLS names no address; expected host:port[,host:port]")
+    for url in settings.upstreams:
+        host, _, port = url.rpartition(":")
+        if not host or not port.isdigit():
+            raise SettingsError(f"{PREFIX}TRITON_URLS: {url!r} is not host:port")
+    return settings

@@ -1,0 +1,59 @@
+"""The tokenizer of a version: text in, token ids out, exactly as in training."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tokenizers import Encoding
+from tokenizers import Tokenizer as FastTokenizer
+
+from gateway.errors import VersionRejectedError
+
+# 20,000 characters take about 3 ms: longer work would be felt by every other request on the loop.
+OFF_LOOP_CHARS = 20_000
+Text = str | tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """One text's ids; `type_ids` only for pairs."""
+
+    ids: list[int]
+    type_ids: list[int] | None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class Tokenizer:
+    """A `tokenizer.json` that truncates to `max_length` tokens, special ones included."""
+
+    def __init__(self, tokenizer_json: bytes, *, max_length: int, pair: bool) -> None:
+        try:
+            self._tokenizer = FastTokenizer.from_str(tokenizer_json.decode())
+            self._tokenizer.enable_truncation(max_length)
+        except Exception as error:  # tokenizers raises bare Exception for a file that it cannot read
+            raise VersionRejectedError(f"tokenizer.json cannot be used: {error}") from error
+        self._tokenizer.no_padding()
+        self._pair = pair
+
+    async def encode(self, texts: Sequence[Text]) -> list[Tokens]:
+        """Return the tokens of each text in order; long work runs on a thread (tokenizers lets go of the GIL)."""
+        if sum(map(_chars, texts)) > OFF_LOOP_CHARS:
+            return await asyncio.to_thread(self.encode_now, texts)
+        return self.encode_now(texts)
+
+    def encode_now(self, texts: Sequence[Text]) -> list[Tokens]:
+        """Return the tokens of each text in order, on this thread."""
+        if len(texts) == 1:
+            text = texts[0]
+            one = self._tokenizer.encode(text) if isinstance(text, str) else self._tokenizer.encode(*text)
+            return [self._tokens(one)]
+        return [self._tokens(encoding) for encoding in self._tokenizer.encode_batch_fast(list(texts))]
+
+    def _tokens(self, encoding: Encoding) -> Tokens:
+        return Tokens(encoding.ids, encoding.type_ids if self._pair else None)
+
+
+def _chars(text: Text) -> int:
+    return len(text) if isinstance(text, str) else len(text[0]) + len(text[1])

@@ -1,0 +1,65 @@
+"""A gRPC server that speaks Triton's protocol and computes the tiny model; it can be slow, silent or wrong."""
+
+import asyncio
+from typing import Any
+
+import grpc
+import grpc.aio
+import numpy as np
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from tests.tiny_model import BAD, GOOD, WORDS
+
+
+class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]  # untyped stubs
+    """`requests` are the ModelInferRequests that arrived; `delay_s` and `status` decide how they are answered."""
+
+    def __init__(self) -> None:
+        self.requests: list[Any] = []
+        self.delay_s = 0.0
+        self.status: tuple[grpc.StatusCode, str] | None = None
+        self.answer: Any = None
+        self.ready = True
+        self.url = ""
+        self._server: grpc.aio.Server | None = None
+
+    async def start(self, port: int = 0) -> None:
+        """Listen on loopback."""
+        self._server = grpc.aio.server()
+        service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self, self._server)
+        self.url = f"127.0.0.1:{self._server.add_insecure_port(f'127.0.0.1:{port}')}"
+        await self._server.start()
+
+    async def stop(self) -> None:
+        """End every call at once."""
+        if self._server is not None:
+            await self._server.stop(grace=None)
+
+    async def ServerReady(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
+        return service_pb2.ServerReadyResponse(ready=self.ready)
+
+    async def ModelReady(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
+        return service_pb2.ModelReadyResponse(ready=self.ready)
+
+    async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self.requests.append(request)
+        await asyncio.sleep(self.delay_s)
+        if self.status is not None:
+            await context.abort(*self.status)
+        return self.answer if self.answer is not None else infer(request)
+
+
+def infer(request: Any) -> Any:
+    """Answer as tests/tiny_model.py's graph does: two points for every good or bad word."""
+    ids, mask = (
+        np.frombuffer(raw, dtype=np.int64).reshape(tuple(tensor.shape))
+        for tensor, raw in zip(request.inputs, request.raw_input_contents, strict=True)
+    )
+    logits = np.zeros((len(ids), 2), dtype=np.float32)
+    for column, words in enumerate((BAD, GOOD)):
+        counted = np.isin(ids, [WORDS.index(word) for word in words]) * mask
+        logits[:, column] = 2 * counted.sum(axis=1)
+    answer = service_pb2.ModelInferResponse(model_name=request.model_name, model_version=request.model_version)
+    answer.outputs.add(name="logits", datatype="FP32", shape=logits.shape)
+    answer.raw_output_contents.append(logits.tobytes())
+    return answer

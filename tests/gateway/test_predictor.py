@@ -1,0 +1,77 @@
+"""The predictor: who answers, what it writes into the call, and how many texts it takes."""
+
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gateway.admission import Admission
+from gateway.call import Call
+from gateway.catalog import Catalog
+from gateway.errors import ForbiddenError, InvalidRequestError, OverloadedError, UnknownVersionError
+from gateway.metrics import Metrics
+from gateway.predictor import Predictor
+from gateway.repository import Repository
+from gateway.target import Batching, Target
+from gateway.triton import Triton
+from tests.gateway.fake_triton import FakeTriton
+from tests.gateway.test_batcher import soon_s
+from tests.tiny_model import publish_tiny
+
+
+@pytest.fixture
+async def catalog(repository: Path, fake_triton: FakeTriton) -> AsyncIterator[Catalog]:
+    """The tiny model with a stable and a waiting version."""
+    publish_tiny(repository, swapped=True)
+    metrics = Metrics()
+    triton = Triton([fake_triton.url], metrics)
+    triton.open()
+    make = partial(Target, triton=triton, batching=Batching(8, 2, 100), metrics=metrics, cohort="stable")
+    catalog = Catalog(Repository(str(repository)), make, metrics, None)
+    await catalog.refresh()
+    yield catalog
+    await triton.close()
+
+
+def call() -> Call:
+    """A call with time."""
+    made = Call("r1")
+    made.deadline_s = soon_s()
+    return made
+
+
+async def test_the_call_knows_what_became_of_it(catalog: Catalog) -> None:
+    asked = call()
+    answer = await Predictor(catalog, Admission(9, Metrics()), max_texts=3).predict(asked, None, ["good"])
+    assert answer.predictions[0].label == "positive"
+    assert (asked.model, asked.version, asked.cohort, asked.cache) == ("tiny", "1", "stable", "bypass")
+    assert list(asked.steps_s) == ["tokenize", "queue", "triton"]
+
+
+async def test_limits(catalog: Catalog) -> None:
+    with pytest.raises(InvalidRequestError, match="4 texts are more than the 3"):
+        await Predictor(catalog, Admission(9, Metrics()), max_texts=3).predict(call(), None, ["a"] * 4)
+    with pytest.raises(OverloadedError):
+        await Predictor(catalog, Admission(0, Metrics()), max_texts=3).predict(call(), None, ["a"])
+    with pytest.raises(OverloadedError):
+        await Predictor(catalog, Admission(0, Metrics()), max_texts=3).compute(call(), "tiny", {})
+
+
+async def test_only_the_routed_version_may_be_asked_for(catalog: Catalog) -> None:
+    predictor = Predictor(catalog, Admission(9, Metrics()), max_texts=3)
+    assert (await predictor.predict(call(), "tiny", ["good"], 1)).target.version == "1"
+    with pytest.raises(ForbiddenError, match="version 2"):
+        await predictor.predict(call(), "tiny", ["good"], 2)
+    with pytest.raises(UnknownVersionError, match="no verified version 3; known: 1, 2"):
+        await predictor.predict(call(), "tiny", ["good"], 3)
+
+
+async def test_tensors(catalog: Catalog) -> None:
+    asked = call()
+    ids = np.full((1, 2), 11, dtype=np.int64)
+    predictor = Predictor(catalog, Admission(9, Metrics()), max_texts=3)
+    answer = await predictor.compute(asked, "tiny", {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+    assert answer.logits.tolist() == [[0, 4]]
+    assert (asked.version, list(asked.steps_s)) == ("1", ["triton"])

@@ -1,0 +1,65 @@
+"""Settings: read once, every wrong name and value named."""
+
+import pytest
+from pydantic import ValidationError
+
+from gateway.errors import SettingsError
+from gateway.settings import load
+
+
+def test_defaults() -> None:
+    settings = load({})
+    assert (settings.host, settings.http_port, settings.metrics_port) == ("127.0.0.1", 8080, 9091)
+    assert settings.upstreams == ["127.0.0.1:8001"]
+
+
+def test_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETORT_TRITON_URLS", "a:1, b:2")
+    monkeypatch.setenv("RETORT_HTTP_PORT", "0")
+    settings = load()
+    assert (settings.upstreams, settings.http_port) == (["a:1", "b:2"], 0)
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValidationError):
+        load({}).http_port = 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["TRITON_HOST", "TRITON_GRPC_PORT", "LOADER_PORT", "LOADER_POLL_S", "TARGET", "INSTANCES", "THREADS", "REDIS_URL"],
+)
+def test_the_other_parts_settings_are_theirs(name: str) -> None:
+    load({f"RETORT_{name}": "x", "PATH": "y"})
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("RETORT_MODEL_REPOSITRY", "RETORT_MODEL_REPOSITORY"),
+        ("RETORT_TRITON_URL", "RETORT_TRITON_URLS"),
+        ("RETORT_HTTP_PRT", "RETORT_HTTP_PORT"),
+        ("RETORT_COLOUR", "is not a setting"),
+    ],
+)
+def test_an_unknown_setting_is_named(name: str, hint: str) -> None:
+    with pytest.raises(SettingsError, match=name) as refused:
+        load({name: "1"})
+    assert hint in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("RETORT_HTTP_PORT", "http"),
+        ("RETORT_HTTP_PORT", "70000"),
+        ("RETORT_AUTH", "maybe"),
+        ("RETORT_WORKERS", "2"),
+        ("RETORT_TRITON_URLS", ""),
+        ("RETORT_TRITON_URLS", "triton"),
+        ("RETORT_GATEWAY_POLL_S", "0"),
+    ],
+)
+def test_a_wrong_value_is_named(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name):
+        load({name: value})
