@@ -1,0 +1,134 @@
+"""docker-compose.yml: what is published, pinned and mounted, and the key that it generates."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gateway.auth import ApiKeys
+from gateway.settings import load
+from tests.deploy.helm import CHART, ROOT
+
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+SERVERS = ("gateway", "model-server", "redis", "prometheus", "grafana")
+ONE_SHOT = ("keys", "train", "load")
+
+
+def mounts(service: str) -> dict[str, tuple[str, bool]]:
+    """Return {target: (source, read-only)}; sources with a default in braces come as that default."""
+    found = {}
+    for volume in SERVICES[service].get("volumes", []):
+        *source, target = volume.removesuffix(":ro").rsplit(":", 1)
+        found[target] = (source[0].removeprefix("${MODEL_REPO:-").removesuffix("}"), volume.endswith(":ro"))
+    return found
+
+
+def test_docker_compose_accepts_the_file() -> None:
+    version = ["docker", "compose", "version"]
+    if not shutil.which("docker") or subprocess.run(version, capture_output=True, check=False).returncode:
+        pytest.skip("docker compose is not installed here: the file was only checked as YAML")
+    arguments = ["--profile", "train", "--profile", "load", "config", "--quiet"]
+    checked = subprocess.run(
+        ["docker", "compose", "--file", str(ROOT / "docker-compose.yml"), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stderr
+    assert not checked.stderr
+
+
+def test_every_service_is_known_here() -> None:
+    assert set(SERVICES) == {*SERVERS, *ONE_SHOT}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_services_are_pinned_locked_down_and_published_on_loopback_only(name: str) -> None:
+    service = SERVICES[name]
+    image, _, tag = service["image"].rpartition(":")
+    assert image
+    assert tag != "latest"
+    assert service["cap_drop"] == ["ALL"]
+    assert service["read_only"] is True
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+    assert "privileged" not in service
+    assert service["restart"] == ("unless-stopped" if name in SERVERS else "no")
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_servers_are_watched(name: str) -> None:
+    check = SERVICES[name]["healthcheck"]
+    assert check["test"]
+    assert {"interval", "timeout", "retries"} <= check.keys()
+
+
+def test_what_is_built_here_carries_the_version_and_exists() -> None:
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
+    built = {name: service for name, service in SERVICES.items() if "build" in service}
+    assert set(built) == {"gateway", "model-server", "train"}
+    for service in built.values():
+        assert service["image"].endswith(f":{version}")
+        assert (ROOT / service["build"]["dockerfile"]).is_file()
+
+
+def test_only_training_may_write_the_repository() -> None:
+    for name in ("gateway", "model-server", "train"):
+        assert mounts(name)["/model-repo"] == ("model-repo", name != "train")
+    assert SERVICES["train"]["command"][-1] == "/model-repo"
+
+
+def test_mounted_files_exist() -> None:
+    sources = [source for name in SERVICES for source, _ in mounts(name).values()]
+    assert all((ROOT / source).exists() for source in sources if source.startswith("./"))
+    assert {source for source in sources if not source.startswith("./")} == set(COMPOSE["volumes"])
+
+
+def test_the_gateway_starts_with_its_settings_and_finds_triton() -> None:
+    gateway = SERVICES["gateway"]
+    settings = load({name: value for name, value in gateway["environment"].items() if value is not None})
+    assert settings.upstreams == ["model-server:8001"]
+    assert settings.auth == "on"
+    assert settings.host == "0.0.0.0"
+    assert gateway["ports"] == [f"127.0.0.1:{settings.http_port}:{settings.http_port}"]
+    assert f":{settings.http_port}/readyz" in gateway["healthcheck"]["test"][-1]
+    assert gateway["depends_on"]["keys"] == {"condition": "service_completed_successfully"}
+    folder, file = os.path.split(str(settings.api_keys_file))
+    assert mounts("gateway")[folder] == ("keys", True)
+    assert file == "api-keys"
+
+
+def run_keys(folder: Path, *arguments: str) -> str:
+    """Run the script of the service `keys` on `folder` instead of its volume."""
+    *_, script, name = SERVICES["keys"]["entrypoint"]
+    script = script.replace("$$", "$").replace("cd /keys", f"cd {folder}")
+    return subprocess.run(["sh", "-euc", script, name, *arguments], capture_output=True, text=True, check=True).stdout
+
+
+def test_the_key_is_made_once_shown_on_demand_and_opens_the_gateway(tmp_path: Path) -> None:
+    first = run_keys(tmp_path)
+    key = run_keys(tmp_path, "show").strip()
+    assert len(key) == 64  # 256 random bits
+    assert key not in first
+    assert run_keys(tmp_path, "show").strip() == key
+    assert ApiKeys.read(tmp_path / "api-keys").caller(f"Bearer {key}".encode()) == "default"
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes == {"api-key": 0o600, "api-keys": 0o444}  # the gateway's user reads the hash, not the key
+
+
+def test_redis_evicts_only_what_may_go_and_writes_ahead() -> None:
+    program, *options = SERVICES["redis"]["command"]
+    given = dict(zip(options[::2], options[1::2], strict=True))
+    assert program == "redis-server"
+    assert given["--maxmemory-policy"] == "volatile-lru"
+    assert given["--appendonly"] == "yes"
+
+
+def test_load_uses_the_version_that_the_suite_tests() -> None:
+    pinned = (ROOT / "constraints.txt").read_text().splitlines()
+    assert f"locust=={SERVICES['load']['image'].rpartition(':')[2]}" in pinned

@@ -1,0 +1,68 @@
+"""The Dockerfiles: pinned, in stages, without root, and the same ports and pins as the rest of the repository."""
+
+import re
+import tomllib
+
+import pytest
+import yaml
+
+from gateway.settings import Settings
+from tests.deploy.helm import CHART, ROOT
+
+DOCKERFILES = {
+    "gateway": ROOT / "services/gateway/Dockerfile",
+    "model-server": ROOT / "services/model_server/Dockerfile",
+    "training": ROOT / "training/Dockerfile",
+}
+
+
+def lines(name: str) -> list[str]:
+    """Return the instructions, continued lines joined."""
+    joined = re.sub(r"\\\n(?:\s*#.*\n)*\s*", " ", DOCKERFILES[name].read_text())
+    return [line for line in joined.splitlines() if line and not line.startswith("#")]
+
+
+@pytest.mark.parametrize("name", DOCKERFILES)
+def test_images_are_built_in_stages_from_a_pinned_base_and_run_without_root(name: str) -> None:
+    instructions = lines(name)
+    assert instructions[0] == "ARG PYTHON_IMAGE=python:3.11-slim-bookworm"
+    assert [line.split()[1] for line in instructions if line.startswith("FROM")] == ["${PYTHON_IMAGE}"] * 2
+    assert [line for line in instructions if line.startswith("USER")] == ["USER 10001:10001"]
+    last = instructions[max(i for i, line in enumerate(instructions) if line.startswith("FROM")) :]
+    assert not any("pip" in line for line in last)
+    assert not DOCKERFILES[name].read_text().startswith("# syntax")  # it would pull a build frontend
+
+
+@pytest.mark.parametrize("name", DOCKERFILES)
+def test_everything_installed_is_pinned(name: str) -> None:
+    installs = re.findall(r"pip [^&]*install [^&]*", "\n".join(lines(name)))
+    assert installs
+    for install in installs:
+        assert "-c constraints.txt" in install or "nvidia-pytriton==0.7.0" in install
+
+
+def test_the_triton_wheel_is_the_one_that_make_installs() -> None:
+    (pin,) = re.findall(r"nvidia-pytriton==[\d.]+", DOCKERFILES["model-server"].read_text())
+    assert pin in (ROOT / "bootstrap.py").read_text()
+
+
+def test_the_gateway_image_refuses_to_be_built_with_torch() -> None:
+    (check,) = [line for line in lines("gateway") if "find_spec" in line]
+    assert "'torch'" in check
+    assert "assert not heavy" in check
+
+
+def test_ports_and_health_checks_are_the_services_own() -> None:
+    fields = Settings.model_fields
+    expose = {name: line for name in DOCKERFILES for line in lines(name) if line.startswith("EXPOSE")}
+    assert expose["gateway"] == f"EXPOSE {fields['http_port'].default} {fields['metrics_port'].default}"
+    assert expose["model-server"] == "EXPOSE 8000 8001 8002 8003"
+    assert any(f":{fields['http_port'].default}/healthz" in line for line in lines("gateway"))
+    assert any(":8003/healthz" in line for line in lines("model-server"))
+
+
+def test_one_version_names_package_chart_and_images() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert (chart["version"], chart["appVersion"]) == (version, version)
+    assert all(f":{version} ." in path.read_text() for path in DOCKERFILES.values())  # the command in the head
