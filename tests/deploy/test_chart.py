@@ -9,9 +9,13 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
+from pydantic import BaseModel
 
 from gateway.auth import ApiKeys
+from gateway.settings import Settings as GatewaySettings
 from gateway.settings import load
+from model_server.settings import Settings as ModelServerSettings
+from model_server.settings import load as load_model_server
 from tests.deploy.cluster import Json
 from tests.deploy.helm import CHART, NEWEST, Helm, Revision
 
@@ -112,6 +116,27 @@ def test_the_gateway_listens_where_the_chart_says_and_finds_triton(variant: Revi
     assert int(port) in {entry["port"] for entry in service["spec"]["ports"]}
     assert service["spec"]["selector"]["app.kubernetes.io/component"] == "model-server"
     assert service["spec"]["clusterIP"] == "None"  # the client balances over pods; a virtual IP would pin it to one
+
+
+def test_the_model_server_listens_where_the_chart_says(variant: Revision) -> None:
+    pod, server = container(variant, "model-server")
+    settings = load_model_server(environment(server))
+    assert {port["name"]: port["containerPort"] for port in server["ports"]} == {
+        "triton-http": settings.triton_http_port,
+        "triton-grpc": settings.triton_grpc_port,
+        "triton-metrics": settings.triton_metrics_port,
+        "loader": settings.loader_port,
+    }
+    assert settings.triton_host == "0.0.0.0"
+    assert pod["terminationGracePeriodSeconds"] >= settings.loader_grace_s
+
+
+def test_everything_set_is_a_setting_of_its_part(variant: Revision) -> None:
+    own: dict[str, type[BaseModel]] = {"gateway": GatewaySettings, "model-server": ModelServerSettings}
+    for _, found in containers(variant):
+        names = {name for name in environment(found) if name.startswith("RETORT_")}
+        fields = own[found["name"]].model_fields if found["name"] in own else ()
+        assert names <= {f"RETORT_{field.upper()}" for field in fields}
 
 
 def test_images_are_pinned_and_resources_are_bounded(variant: Revision) -> None:

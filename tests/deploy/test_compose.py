@@ -8,9 +8,13 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
 from gateway.auth import ApiKeys
+from gateway.settings import Settings as GatewaySettings
 from gateway.settings import load
+from model_server.settings import Settings as ModelServerSettings
+from model_server.settings import load as load_model_server
 from tests.deploy.helm import CHART, ROOT
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -101,6 +105,23 @@ def test_the_gateway_starts_with_its_settings_and_finds_triton() -> None:
     folder, file = os.path.split(str(settings.api_keys_file))
     assert mounts("gateway")[folder] == ("keys", True)
     assert file == "api-keys"
+
+
+def test_the_model_server_listens_where_gateway_and_prometheus_look() -> None:
+    server = SERVICES["model-server"]
+    settings = load_model_server(server["environment"])
+    assert settings.triton_host == "0.0.0.0"
+    assert settings.triton_grpc_port == 8001
+    assert f":{settings.loader_port}/readyz" in server["healthcheck"]["test"][-1]
+    assert "ports" not in server  # whoever reaches Triton can crash it: only the gateway does
+
+
+def test_everything_set_is_a_setting_of_its_part() -> None:
+    own: dict[str, type[BaseModel]] = {"gateway": GatewaySettings, "model-server": ModelServerSettings}
+    for name, service in SERVICES.items():
+        set_here = {variable for variable in service.get("environment", {}) if variable.startswith("RETORT_")}
+        fields = own[name].model_fields if name in own else ()
+        assert set_here <= {f"RETORT_{field.upper()}" for field in fields}
 
 
 def run_keys(folder: Path, *arguments: str) -> str:

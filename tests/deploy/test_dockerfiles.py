@@ -6,7 +6,9 @@ import tomllib
 import pytest
 import yaml
 
-from gateway.settings import Settings
+from gateway.settings import load as load_gateway
+from model_server.machine import WHEEL
+from model_server.settings import load as load_model_server
 from tests.deploy.helm import CHART, ROOT
 
 DOCKERFILES = {
@@ -43,6 +45,7 @@ def test_everything_installed_is_pinned(name: str) -> None:
 
 def test_the_triton_wheel_is_the_one_that_make_installs() -> None:
     (pin,) = re.findall(r"nvidia-pytriton==[\d.]+", DOCKERFILES["model-server"].read_text())
+    assert pin == WHEEL
     assert pin in (ROOT / "bootstrap.py").read_text()
 
 
@@ -52,13 +55,18 @@ def test_the_gateway_image_refuses_to_be_built_with_torch() -> None:
     assert "assert not heavy" in check
 
 
-def test_ports_and_health_checks_are_the_services_own() -> None:
-    fields = Settings.model_fields
+def test_ports_health_checks_and_variables_are_the_services_own() -> None:
+    gateway, server = load_gateway({}), load_model_server({})
     expose = {name: line for name in DOCKERFILES for line in lines(name) if line.startswith("EXPOSE")}
-    assert expose["gateway"] == f"EXPOSE {fields['http_port'].default} {fields['metrics_port'].default}"
-    assert expose["model-server"] == "EXPOSE 8000 8001 8002 8003"
-    assert any(f":{fields['http_port'].default}/healthz" in line for line in lines("gateway"))
-    assert any(":8003/healthz" in line for line in lines("model-server"))
+    triton = (server.triton_http_port, server.triton_grpc_port, server.triton_metrics_port, server.loader_port)
+    assert expose["gateway"] == f"EXPOSE {gateway.http_port} {gateway.metrics_port}"
+    assert expose["model-server"] == "EXPOSE " + " ".join(map(str, triton))
+    assert any(f":{gateway.http_port}/healthz" in line for line in lines("gateway"))
+    assert any(f":{server.loader_port}/healthz" in line for line in lines("model-server"))
+    for name, settings in (("gateway", gateway), ("model-server", server)):
+        variables = re.findall(r"RETORT_\w+", "\n".join(line for line in lines(name) if line.startswith("ENV")))
+        assert variables
+        assert {variable.removeprefix("RETORT_").lower() for variable in variables} <= set(type(settings).model_fields)
 
 
 def test_one_version_names_package_chart_and_images() -> None:
