@@ -1,4 +1,4 @@
-"""Accuracy as customers get it: a configuration's test split through a running gateway, beside the manifest's figure."""
+"""Accuracy as customers get it: the test split through a running gateway, beside the manifest's figure."""
 
 import argparse
 import json

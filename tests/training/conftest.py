@@ -11,10 +11,37 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 
-WORDS = (
-    "[PAD] [UNK] [CLS] [SEP] [MASK] the a film meal is was and very not good great fine lovely bad awful dull poor "
-    "sweet salty , . it tastes looks"
-).split()
+WORDS = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "the",
+    "a",
+    "film",
+    "meal",
+    "is",
+    "was",
+    "and",
+    "very",
+    "not",
+    "good",
+    "great",
+    "fine",
+    "lovely",
+    "bad",
+    "awful",
+    "dull",
+    "poor",
+    "sweet",
+    "salty",
+    ",",
+    ".",
+    "it",
+    "tastes",
+    "looks",
+]
 LAYERS = 4
 
 
@@ -22,7 +49,7 @@ LAYERS = 4
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a four-layer BERT of random weights, its masked-language-model head and a fast tokenizer."""
     folder = tmp_path_factory.mktemp("base")
-    words = Tokenizer(WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))  # noqa: S106
+    words = Tokenizer(WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
     words.normalizer = BertNormalizer(lowercase=True)
     words.pre_tokenizer = BertPreTokenizer()
     words.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])

@@ -73,7 +73,7 @@ def test_values_that_no_run_could_use_are_refused(change: dict[str, Any], messag
 
 
 def test_a_file_that_is_absent_or_not_toml_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="absent.toml"):
+    with pytest.raises(ConfigError, match=r"absent\.toml"):
         config.load(tmp_path / "absent.toml")
     broken = tmp_path / "broken.toml"
     broken.write_text("model = ")
@@ -85,5 +85,5 @@ def test_variables_are_expanded_or_named(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("DATA_DIR", "/there")
     assert config.expand("${DATA_DIR}/x", "data.source") == "/there/x"
     monkeypatch.delenv("DATA_DIR")
-    with pytest.raises(ConfigError, match="data.source uses .*DATA_DIR"):
+    with pytest.raises(ConfigError, match=r"data\.source uses .*DATA_DIR"):
         config.expand("${DATA_DIR}/x", "data.source")

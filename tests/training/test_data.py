@@ -113,7 +113,7 @@ def test_bad_json_and_formats_are_refused_with_the_place(tmp_path: Path, name: s
 
 
 def test_absent_files_and_splits_are_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no file or folder .*nowhere"):
+    with pytest.raises(DataError, match=r"no file or folder .*nowhere"):
         data.load(Data(str(tmp_path / "nowhere")), seed=1)
     with pytest.raises(DataError, match="no file for the split 'test'"):
         data.load(Data(str(folder(tmp_path, train=GOOD))), seed=1)
