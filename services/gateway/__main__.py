@@ -41,6 +41,7 @@ def serve(settings: Settings) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # nothing here reads the client's address
         timeout_graceful_shutdown=settings.gateway_shutdown_s,
     )
     try:

@@ -81,6 +81,7 @@ def build(settings: Settings) -> Gateway:
         summary="Text in, prediction out; or the Open Inference Protocol.",
         version=release,
         lifespan=lifespan,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # asked on every request otherwise
     )
     add_hot_routes(app, [*predict_routes(predictor), *infer_routes(predictor)])
     app.include_router(health_router(catalog, triton, lifecycle))

@@ -84,7 +84,7 @@ class Catalog:
         except RepositoryUnreadableError as error:
             self._metrics.repository_errors.inc()
             if self.problem != str(error):
-                log.error("%s; the last good state stays", error)  # noqa: TRY400  # the sentence says it all
+                log.error("%s; the last good state stays", error)  # the sentence says it all
             self.problem = str(error)
             return
         self._announce(models)

@@ -1,0 +1,66 @@
+"""Real processes for tests: started on free ports, read from, always ended."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx
+
+SERVICES = Path(__file__).parents[2] / "services"
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def environment(**settings: str | float | Path) -> dict[str, str]:
+    """This environment without Retort's settings, with these."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("RETORT_")}
+    inherited |= {"PYTHONPATH": str(SERVICES), "OMP_NUM_THREADS": "1"}
+    return inherited | {f"RETORT_{name.upper()}": str(value) for name, value in settings.items()}
+
+
+@contextmanager
+def process(module: str, variables: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `python -m module`; at the end SIGTERM, then SIGKILL to its whole group."""
+    with log.open("ab") as output:
+        running = subprocess.Popen(
+            [sys.executable, "-m", module], env=dict(variables), stdout=output, stderr=output, start_new_session=True
+        )
+    try:
+        yield running
+    finally:
+        if running.poll() is None:
+            running.send_signal(signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                running.wait(10)
+        with suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)  # also what a killed supervisor left behind
+        running.wait(10)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, log: Path | None = None) -> None:
+    """Wait for the condition; on failure show the end of the log."""
+    end_s = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end_s:
+            tail = log.read_text(errors="replace")[-3000:] if log else ""
+            raise AssertionError(f"not within {seconds} s; {tail}")
+        time.sleep(0.02)
+
+
+def status(url: str) -> int:
+    """The status of GET `url`; 0 when nobody answers."""
+    try:
+        return httpx.get(url, timeout=5).status_code
+    except httpx.TransportError:
+        return 0
