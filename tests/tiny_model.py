@@ -1,7 +1,6 @@
-"""A tiny real model, published: an ONNX sentiment classifier that counts good and bad words, made without torch."""
+"""A tiny real model, published: an ONNX sentiment classifier that counts good and bad words."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -34,7 +33,14 @@ WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "the", "film", "movie", "is", 
 MAX_LENGTH = 32
 MAX_BATCH_SIZE = 16
 
-CONFIG = f"""
+
+def config_pbtxt(kind: str = "KIND_CPU", queue_delay_us: int = 0, parameters: Mapping[str, str] | None = None) -> str:
+    """Return a config.pbtxt that batches."""
+    options = "".join(
+        f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}\n'
+        for key, value in (parameters or {}).items()
+    )
+    return f"""
 backend: "onnxruntime"
 max_batch_size: {MAX_BATCH_SIZE}
 input [
@@ -42,23 +48,39 @@ input [
   {{ name: "attention_mask" data_type: TYPE_INT64 dims: [ -1 ] }}
 ]
 output [ {{ name: "logits" data_type: TYPE_FP32 dims: [ -1 ] }} ]
-instance_group [ {{ count: 1 kind: KIND_CPU }} ]
-dynamic_batching {{ default_queue_policy {{ allow_timeout_override: true max_queue_size: 256 }} }}
-"""
+instance_group [ {{ count: 1 kind: {kind} }} ]
+dynamic_batching {{
+  max_queue_delay_microseconds: {queue_delay_us}
+  default_queue_policy {{ allow_timeout_override: true max_queue_size: 256 }}
+}}
+{options}"""
 
 
-def publish_tiny(repository: Path, model: str = "tiny", *, swapped: bool = False) -> Published:
-    """Publish the next version of `model`; `swapped` answers the opposite label, so that versions can be told apart."""
+def publish_tiny(
+    repository: Path,
+    model: str = "tiny",
+    *,
+    swapped: bool = False,
+    broken: bool = False,
+    kind: str = "KIND_CPU",
+    queue_delay_us: int = 0,
+    parameters: Mapping[str, str] | None = None,
+) -> Published:
+    """Publish the next version of `model`.
+
+    `swapped` answers the opposite label, so that versions can be told apart; `broken` verifies but does not load;
+    the rest goes into config.pbtxt.
+    """
     with TemporaryDirectory() as scratch:
         network, tokenizer = Path(scratch, "model.onnx"), Path(scratch, "tokenizer.json")
-        onnx.save(tiny_onnx(swapped=swapped), network)
+        network.write_bytes(b"no network" if broken else tiny_onnx(swapped=swapped).SerializeToString())
         tokenizer.write_text(tiny_tokenizer().to_str())
         return publish(
             repository,
             model,
             tiny_description(network.stat().st_size),
             {"model.onnx": network, "tokenizer.json": tokenizer},
-            CONFIG,
+            config_pbtxt(kind, queue_delay_us, parameters),
         )
 
 
@@ -95,7 +117,7 @@ def tiny_onnx(*, swapped: bool = False) -> onnx.ModelProto:
 
 def tiny_tokenizer(words: Sequence[str] = WORDS) -> WordTokenizer:
     """Lowercased words and punctuation, [CLS] text [SEP]."""
-    tokenizer = WordTokenizer(WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))  # noqa: S106
+    tokenizer = WordTokenizer(WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
     tokenizer.normalizer = BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = BertPreTokenizer()
     tokenizer.post_processor = TemplateProcessing(
@@ -124,11 +146,6 @@ def tiny_description(size: int) -> Description:
         parent="tiny",
         baseline=Baseline({"negative": 0.5, "positive": 0.5}, (0,) * 19 + (2,), rows=2),
     )
-
-
-def other_target(description: Description) -> Description:
-    """The same version for a machine that tests do not have."""
-    return replace(description, target="gpu")
 
 
 def _tensor(name: str, kind: int) -> onnx.ValueInfoProto:

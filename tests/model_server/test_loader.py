@@ -1,0 +1,128 @@
+"""The loader against a real Triton: stable answers whatever lies beside it, promotion loses nothing."""
+
+import json
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+from threading import Event, Thread
+
+from tests.model_server_process import ModelServer, model_server
+from tests.tiny_model import publish_tiny
+from training.publish import Published
+
+GOOD_FILM = [[2, 4, 12, 6, 3]]  # "a great film": [0, 2] from the tiny model, [2, 0] from the swapped one
+
+
+def logits(server: ModelServer, version: int | None = None) -> list[float]:
+    status, answer = server.infer(GOOD_FILM, version=version)
+    assert status == 200, answer
+    return [float(value) for value in answer["outputs"][0]["data"]]
+
+
+def promote(repository: Path, published: Published) -> None:
+    content = json.dumps({"version": published.version, "digest": published.digest})
+    staged = repository / "tiny" / ".stable.json.new"
+    staged.write_text(content)
+    staged.rename(repository / "tiny" / "stable.json")
+
+
+def test_a_broken_second_version_never_stops_the_stable_one_even_across_restarts(
+    repository: Path, tmp_path: Path
+) -> None:
+    publish_tiny(repository)
+    publish_tiny(repository, broken=True)  # digests are right, Triton cannot load it
+    tampered = publish_tiny(repository)  # never offered to Triton
+    (tampered.path / "model.onnx").write_bytes(b"tampered")
+    for _ in range(2):  # the second time both lie there before Triton starts
+        with model_server(repository, tmp_path / "log") as server:
+            entry = server.wait("tiny", ready=True, loaded=[1])
+            assert logits(server, version=1) == [0, 2]
+            entry = server.wait("tiny", ready=True, loaded=[1])
+            failed = _wait_for_failure(server)
+            assert "model.onnx" in entry["rejected"]["3"]
+            assert "2" in failed
+            assert logits(server) == [0, 2]
+            assert server.infer(GOOD_FILM, version=3)[0] >= 400
+    with model_server(repository, tmp_path / "log") as server:
+        server.wait("tiny", ready=True)
+        publish_tiny(repository, swapped=True)
+        server.wait("tiny", ready=True, loaded=[1, 4])
+        assert logits(server, version=1) == [0, 2]
+        assert logits(server, version=4) == [2, 0]
+
+
+def test_a_promotion_loses_no_request_and_the_former_stable_goes_after_the_grace(
+    repository: Path, tmp_path: Path
+) -> None:
+    publish_tiny(repository)
+    with model_server(repository, tmp_path / "log", loader_grace_s="1") as server:
+        server.wait("tiny", ready=True, loaded=[1])
+        second = publish_tiny(repository, swapped=True)
+        failures: list[object] = []
+        done = Event()
+
+        def hammer() -> None:
+            version = 1
+            while not done.is_set():
+                status, answer = server.infer(GOOD_FILM, version=version)
+                if status != 200:
+                    failures.append(answer)
+                version = server.status()["models"]["tiny"]["stable"] or version
+
+        thread = Thread(target=hammer)
+        thread.start()
+        try:
+            server.wait("tiny", loaded=[1, 2])
+            promote(repository, second)
+            server.wait("tiny", ready=True, stable=2, loaded=[2])
+        finally:
+            done.set()
+            thread.join()
+        assert not failures
+        assert logits(server) == [2, 0]
+
+
+def test_a_stable_that_does_not_load_is_not_ready_and_the_former_one_stays(repository: Path, tmp_path: Path) -> None:
+    publish_tiny(repository)
+    with model_server(repository, tmp_path / "log", loader_grace_s="0.2") as server:
+        server.wait("tiny", ready=True)
+        promote(repository, publish_tiny(repository, broken=True))
+        entry = server.wait("tiny", ready=False, stable=2)
+        _wait_for_failure(server)
+        time.sleep(0.5)  # past the grace
+        assert logits(server, version=1) == [0, 2], entry
+
+
+def test_models_come_and_go(repository: Path, tmp_path: Path) -> None:
+    with model_server(repository, tmp_path / "log") as server:  # the repository does not exist yet
+        publish_tiny(repository)
+        server.wait("tiny", ready=True)
+        publish_tiny(repository, "other")
+        server.wait("other", ready=True)
+        shutil.rmtree(repository / "other")
+        server.wait("other", ready=None)
+        assert server.infer(GOOD_FILM, model="other")[0] == 404
+        assert logits(server) == [0, 2]
+
+
+def test_a_triton_that_hangs_is_not_ready_and_is_ready_again(repository: Path, tmp_path: Path) -> None:
+    publish_tiny(repository)
+    with model_server(repository, tmp_path / "log") as server:
+        server.wait("tiny", ready=True)
+        os.kill(server.triton_pid(), signal.SIGSTOP)
+        try:
+            server.wait("tiny", ready=False)
+        finally:
+            os.kill(server.triton_pid(), signal.SIGCONT)
+        server.wait("tiny", ready=True)
+        assert logits(server) == [0, 2]
+
+
+def _wait_for_failure(server: ModelServer) -> dict[str, str]:
+    deadline = time.monotonic() + 20
+    while not (failed := server.status()["models"]["tiny"]["failed"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return dict(failed)
