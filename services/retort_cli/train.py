@@ -20,13 +20,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Train and publish; the published version is the last line on standard output."""
     try:
-        from training import config, job
+        import training.config
+        import training.job
         from training.errors import TrainingError
     except ModuleNotFoundError as error:
         raise CommandError(f"training needs more packages ({error.name}): pip install 'retort[training]'") from error
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        published = job.run(config.load(arguments.config), arguments.repository)
+        published = training.job.run(training.config.load(arguments.config), arguments.repository)
     except TrainingError as error:
         raise CommandError(str(error)) from error
     except KeyboardInterrupt:

@@ -1,5 +1,6 @@
 """The machine: what cannot run Triton is refused in one sentence that says what to do."""
 
+import ctypes.util
 import os
 import platform
 import sys
@@ -43,7 +44,7 @@ def test_a_missing_wheel_says_how_to_get_it(tmp_path: Path) -> None:
 def test_a_python_without_shared_library_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sysconfig, "get_config_var", lambda _name: str(tmp_path))
     monkeypatch.setattr(sys, "base_prefix", str(tmp_path))
-    monkeypatch.setattr(machine.ctypes.util, "find_library", lambda _name: None)
+    monkeypatch.setattr(ctypes.util, "find_library", lambda _name: None)
     with pytest.raises(MachineError, match="apt-get install libpython3"):
         machine.libpython_folder()
 
