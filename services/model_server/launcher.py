@@ -137,4 +137,4 @@ def environment(triton_home: Path, inherited: Mapping[str, str] = os.environ) ->
 
 def _end_with_parent() -> None:
     """Have the kernel end tritonserver when this process dies, however it dies."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -92,7 +92,7 @@ def test_it_answers_and_sigterm_ends_every_process(tmp_path: Path) -> None:
         running.process.send_signal(signal.SIGTERM)
         code, _ = running.end()
         assert code == 0
-        assert not [pid for pid in processes if _alive(pid)]
+        _wait_until_gone(processes)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_part_that_dies_is_named_with_its_log_and_the_rest_ends(tmp_path: Path
         assert f"the {name} ended by itself" in output
         assert "ends:\n  " in output
         assert "Traceback" not in output
-        assert not [pid for pid in processes if _alive(pid)]
+        _wait_until_gone(processes)
 
 
 def test_killing_it_outright_leaves_no_process(tmp_path: Path) -> None:
@@ -117,10 +117,7 @@ def test_killing_it_outright_leaves_no_process(tmp_path: Path) -> None:
     with up(tmp_path) as running:
         processes = running.descendants()
         running.process.kill()
-        deadline = time.monotonic() + 20
-        while left := [command for pid, command in processes.items() if _alive(pid)]:
-            assert time.monotonic() < deadline, left
-            time.sleep(0.1)
+        _wait_until_gone(processes)
 
 
 def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
@@ -159,6 +156,13 @@ def _descendants(pid: int) -> Iterator[tuple[int, str]]:
         for child in map(int, (task / "children").read_text().split()):
             yield child, Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" ").decode()
             yield from _descendants(child)
+
+
+def _wait_until_gone(processes: dict[int, str]) -> None:
+    deadline = time.monotonic() + 10
+    while left := [command for pid, command in processes.items() if _alive(pid)]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
 
 
 def _alive(pid: int) -> bool:

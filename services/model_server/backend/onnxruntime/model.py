@@ -1,11 +1,14 @@
 """Triton's `onnxruntime` backend in Python, for servers that lack NVIDIA's C++ one.
 
 Serves every model whose config.pbtxt names it. Runs inside Triton's Python stub, which gives it
-`triton_python_backend_utils`; imports nothing of Retort. Tensors go in and out by DLPack: the stub was built against
-NumPy 1, and with NumPy 2 its own conversions read a wrong item size. Options carry the names and meanings of the C++ backend
+`triton_python_backend_utils`; imports nothing of Retort. Options carry the names and meanings of the C++ backend
 (github.com/triton-inference-server/onnxruntime_backend, README), so that one config.pbtxt is right for both.
+
+Tensors go in and out by DLPack: the stub was built against NumPy 1, and with NumPy 2 its own conversions take a wrong
+item size (seen: every element of a row read as the first).
 """
 
+import ctypes
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -67,9 +70,22 @@ class TritonPythonModel:
         ends = np.cumsum([len(arrays[self._inputs[0]]) for arrays in group])[:-1]
         pieces = zip(*(np.split(output, ends) for output in outputs), strict=True)
         return [
-            pb_utils.InferenceResponse([pb_utils.Tensor.from_dlpack(n, p) for n, p in zip(self._outputs, piece, strict=True)])
+            pb_utils.InferenceResponse([as_tensor(n, p) for n, p in zip(self._outputs, piece, strict=True)])
             for piece in pieces
         ]
+
+
+_set_destructor = ctypes.pythonapi.PyCapsule_SetDestructor
+_set_destructor.argtypes = (ctypes.py_object, ctypes.c_void_p)
+
+
+def as_tensor(name: str, array: np.ndarray[Any, Any]) -> Any:
+    """Return an output tensor. Triton's stub takes the memory over but renames the capsule in a way that NumPy's
+    destructor of it does not know and complains about on stderr, at every call: so the capsule goes without one.
+    """
+    capsule = array.__dlpack__()
+    _set_destructor(capsule, None)
+    return pb_utils.Tensor.from_dlpack(name, capsule)
 
 
 def groups(arrays: Sequence[Arrays]) -> list[list[int]]:
