@@ -148,6 +148,18 @@ async def test_rows_that_nobody_waits_for_are_not_computed() -> None:
     assert upstream.batches == [["a"], ["stays"]]
 
 
+async def test_a_caller_who_leaves_between_queue_and_batch_is_not_computed() -> None:
+    upstream = Upstream()
+    upstream.gate.set()
+    one = batcher(upstream, limits())
+    task = asyncio.create_task(one.submit(["left"], soon_s()))
+    await asyncio.sleep(0)  # queued, the batch is due in the next turn
+    task.cancel()
+    await asyncio.wait([task])
+    assert (await one.submit(["stays"], soon_s())).results == ["<stays>"]
+    assert upstream.batches == [["stays"]]
+
+
 async def test_a_full_queue_refuses_with_a_time_to_come_back() -> None:
     upstream = Upstream()
     one = batcher(upstream, limits(max_in_flight=1, max_queue_rows=3))

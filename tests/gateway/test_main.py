@@ -90,16 +90,36 @@ def test_sigterm_fails_readiness_first_and_loses_nothing(running: Running) -> No
 
 
 def test_a_client_that_leaves_is_dropped_before_compute(running: Running) -> None:
-    running.triton.delay_s = 0.5
-    for _ in range(3):  # all the batches that may be in flight
-        with pytest.raises(httpx.ReadTimeout):
-            httpx.post(f"{running.url}/predict", json={"text": "good"}, timeout=0.05)
-    for _ in range(5):
-        with pytest.raises(httpx.ReadTimeout):
-            httpx.post(f"{running.url}/predict", json={"text": "good"}, timeout=0.03)
-    assert httpx.post(f"{running.url}/predict", json={"text": "bad"}).status_code == 200
-    rows = sum(request.inputs[0].shape[0] for request in running.triton.requests)
-    assert rows == 4
+    running.triton.delay_s = 3.0
+    callers = []
+    for computing in (1, 2, 3):  # all the batches that may be in flight
+        callers.append(send(running.url, "good"))
+        wait_until(lambda wanted=computing: len(running.triton.requests) == wanted, 2)  # type: ignore[misc]
+    leaving = [send(running.url, "dull") for _ in range(5)]
+    wait_until(lambda: waiting_rows(running) == 5, 2)
+    for caller in leaving:
+        caller.close()
+    wait_until(lambda: waiting_rows(running) == 0, 2)
+    assert len(running.triton.requests) == 3  # they left while the first three were still being computed
+    running.triton.delay_s = 0.0
+    assert httpx.post(f"{running.url}/predict", json={"text": "bad"}, timeout=10).status_code == 200
+    assert sum(request.inputs[0].shape[0] for request in running.triton.requests) == 4
+    for caller in callers:
+        caller.close()
+
+
+def send(url: str, text: str) -> socket.socket:
+    """Send a predict request and do not wait for the answer."""
+    connection = socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=5)
+    body = json.dumps({"text": text}).encode()
+    connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+    return connection
+
+
+def waiting_rows(running: Running) -> float:
+    """What the gateway says of its queue."""
+    lines = httpx.get(running.metrics_url).text.splitlines()
+    return float(next(line for line in lines if line.startswith("retort_queue_depth{")).split()[-1])
 
 
 def test_raw_sockets_that_speak_nonsense_are_answered_or_closed(running: Running) -> None:

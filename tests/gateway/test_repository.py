@@ -120,13 +120,17 @@ def test_a_version_stays_when_storage_has_a_bad_moment(repository: Path, monkeyp
     reader = Repository(str(repository))
     good = reader.scan({})
     (repository / "tiny/1/manifest.json").touch()
+    publish_tiny(repository)
+    inner = type(reader._fs).cat_file
 
-    def fail(_self: object, _path: str, **_: object) -> bytes:
-        raise OSError("stale file handle")
+    def fail(filesystem: object, path: str, **more: object) -> bytes:
+        if path.endswith("/1/manifest.json"):
+            raise OSError("stale file handle")
+        return bytes(inner(filesystem, path, **more))
 
     monkeypatch.setattr(type(reader._fs), "cat_file", fail)
     model = reader.scan(good)["tiny"]
-    assert (model.stable, list(model.versions)) == (1, [1])
+    assert (model.stable, sorted(model.versions), model.problem) == (1, [1, 2], None)
     assert "stale file handle" in reader.scan({})["tiny"].rejected[1].reason
 
 
