@@ -10,6 +10,7 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -24,7 +25,7 @@ from gateway.catalog import Catalog
 from gateway.errors import NotFoundError, RequestError
 from gateway.lifecycle import Lifecycle
 from gateway.metrics import Metrics
-from gateway.middleware import CALL, AuthMiddleware, RequestLimits, RequestMiddleware
+from gateway.middleware import CALL, DOCS_ASSETS, AuthMiddleware, RequestLimits, RequestMiddleware
 from gateway.openapi import add_hot_routes
 from gateway.predictor import Predictor
 from gateway.repository import Repository
@@ -76,7 +77,9 @@ def build(settings: Settings) -> Gateway:
         await triton.close()
 
     release = version("retort")
-    app = FastAPI(
+    app = FastAPIOffline(  # FastAPI, but /docs takes its script from here: clusters have no way to a CDN
+        static_url=DOCS_ASSETS,
+        redoc_url=None,
         title="Retort",
         summary="Text in, prediction out; or the Open Inference Protocol.",
         version=release,

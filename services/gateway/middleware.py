@@ -21,6 +21,7 @@ log = logging.getLogger("gateway.access")
 
 CALL = "retort.call"  # the key in the ASGI scope under which doors find the Call
 NEEDS_NO_KEY = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/docs", "/openapi.json"})
+DOCS_ASSETS = "/docs-assets"
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 ROUTE_KEY_BYTES = 256
 CACHE_CONTROLS = (b"bypass", b"refresh")
@@ -117,9 +118,13 @@ class AuthMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Raise UnauthenticatedError without a known key; health endpoints need none."""
-        if scope["type"] == "http" and scope["path"] not in NEEDS_NO_KEY:
+        if scope["type"] == "http" and not _needs_no_key(scope["path"]):
             scope[CALL].tenant = self._keys.caller(dict(scope["headers"]).get(b"authorization"))
         await self._app(scope, receive, send)
+
+
+def _needs_no_key(path: str) -> bool:
+    return path in NEEDS_NO_KEY or path.startswith(f"{DOCS_ASSETS}/")
 
 
 def _request_id(headers: Mapping[bytes, bytes]) -> str:

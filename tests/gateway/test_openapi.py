@@ -1,5 +1,6 @@
 """OpenAPI shows the hot routes as what they are."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -59,3 +60,12 @@ async def test_the_answers_are_as_described(client: httpx.AsyncClient) -> None:
     assert set(answer) == set(document["components"]["schemas"]["PredictAnswer"]["properties"])
     (found,) = (await client.post("/v1/models/tiny/predict", json={"inputs": "good"})).json()
     assert set(found) == set(document["components"]["schemas"]["LabelScore"]["properties"])
+
+
+async def test_the_docs_page_takes_everything_it_shows_from_the_gateway(client: httpx.AsyncClient) -> None:
+    page = (await client.get("/docs")).text
+    assets = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert any(asset.endswith("swagger-ui-bundle.js") for asset in assets)
+    for asset in assets:
+        assert asset.startswith("/"), f"{asset} is somewhere else"
+        assert (await client.get(asset)).status_code == 200
