@@ -1,6 +1,7 @@
 """A tiny base model with random weights, so that tests train for seconds and need no download."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -53,7 +54,8 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words.normalizer = BertNormalizer(lowercase=True)
     words.pre_tokenizer = BertPreTokenizer()
     words.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
-    transformers.PreTrainedTokenizerFast(
+    fast: Any = transformers.PreTrainedTokenizerFast
+    fast(
         tokenizer_object=words,
         pad_token="[PAD]",
         unk_token="[UNK]",

@@ -1,6 +1,8 @@
 """Tests of training/demo.py."""
 
 import collections
+import random
+import tomllib
 
 from training import demo
 
@@ -18,7 +20,7 @@ def test_every_intent_is_there_as_often_as_said_and_no_slot_is_left() -> None:
 
 
 def test_sentences_and_frames_of_the_test_split_are_held_out() -> None:
-    grammar = demo.tomllib.loads(demo.GRAMMAR.read_text())
+    grammar = tomllib.loads(demo.GRAMMAR.read_text())
     for sentences in grammar["intents"].values():
         assert not set(sentences["train"]) & set(sentences["test"])
     assert not set(grammar["frame"]["train_mix"]) & set(grammar["frame"]["test_mix"])
@@ -27,7 +29,7 @@ def test_sentences_and_frames_of_the_test_split_are_held_out() -> None:
 
 
 def test_a_slip_swaps_two_letters_and_leaves_short_texts_alone() -> None:
-    source = demo.random.Random(1)
+    source = random.Random(1)
     slipped = demo._slip("please help", source)
     assert slipped != "please help"
     assert sorted(slipped) == sorted("please help")

@@ -106,8 +106,8 @@ def test_a_bad_model_name_is_refused_and_nothing_is_left(tmp_path: Path) -> None
 
 
 def test_a_missing_file_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
-    from tests.tiny_model import CONFIG, tiny_description
+    from tests.tiny_model import config_pbtxt, tiny_description
 
     with pytest.raises(PublishError, match="cannot publish m"):
-        publish(tmp_path, "m", tiny_description(1), {"model.onnx": tmp_path / "absent"}, CONFIG)
+        publish(tmp_path, "m", tiny_description(1), {"model.onnx": tmp_path / "absent"}, config_pbtxt())
     assert list(tmp_path.iterdir()) == []
