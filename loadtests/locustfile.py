@@ -5,6 +5,7 @@
 Exit code 1 and one line a broken threshold when the run was too slow, too thin or failed too often.
 """
 
+import json
 import logging
 import random
 import re
@@ -81,7 +82,7 @@ class Customer(FastHttpUser):
         """Send `body`; anything but a 200 with an answer in it counts as a failure."""
         with self.client.post(path, json=body, headers=self.headers, catch_response=True) as response:
             if response.status_code != 200:
-                response.failure(f"{response.status_code}: {(response.text or str(response.error))[:200]}")
+                response.failure(f"{response.status_code}: {sentence(response.text) or response.error}")
                 return
             try:
                 sound = is_answer(response.json())
@@ -95,6 +96,14 @@ class Customer(FastHttpUser):
         """Give each step of the gateway's own account a row of its own, outside the aggregate."""
         for step, took_ms in STEP.findall(server_timing):
             self.environment.stats.get(step, "server").log(float(took_ms), 0)
+
+
+def sentence(body: str | None) -> str:
+    """Return the gateway's own message: with the request's id in it, every failure would be a line of its own."""
+    try:
+        return str(json.loads(body or "")["error"]["message"])
+    except (ValueError, TypeError, KeyError):
+        return (body or "")[:200]
 
 
 def read_texts(path: Path) -> list[str]:
