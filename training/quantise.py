@@ -1,7 +1,8 @@
 """INT8 artefacts of an FP32 ONNX file: dynamic, and static Q/DQ.
 
-Weights are INT8 per channel in both. The difference is where a matrix product's input gets its scale: dynamic takes
-it from the whole batch at run time, so a text's answer depends on its company; static takes it from calibration.
+Weights are INT8 per channel in both (embeddings per token, see embeddings.py). The difference is where a matrix
+product's input gets its scale: dynamic takes it from the whole batch at run time, so a text's answer depends on its
+company; static takes it from calibration.
 """
 
 import logging
@@ -19,16 +20,18 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
-# What holds nearly all weights and nearly all time. Outputs stay FP32: then ONNX Runtime folds each product, with its
+from training import embeddings
+
+# What takes nearly all time. Outputs stay FP32: then ONNX Runtime folds each product, with its
 # Q and DQ, into one MatMulIntegerToFloat, and no error is added at additions, GELU and softmax.
-OPERATORS = ["MatMul", "Gemm", "Gather"]
+OPERATORS = ["MatMul", "Gemm"]
 
 
 def dynamic(source: Path, target: Path) -> Path:
     """Write the dynamically quantised model."""
     with _quiet():
         quantize_dynamic(
-            source,
+            embeddings.quantise(source, target),
             target,
             op_types_to_quantize=OPERATORS,
             per_channel=True,
@@ -45,7 +48,7 @@ def static(source: Path, target: Path, calibration: Sequence[Sequence[int]]) -> 
     """
     with _quiet():
         quantize_static(
-            source,
+            embeddings.quantise(source, target),
             target,
             _Texts(calibration),
             quant_format=QuantFormat.QDQ,

@@ -64,7 +64,7 @@ def test_weights_are_signed_per_channel_and_activations_unsigned(artefacts: dict
 
 def test_int8_files_are_about_a_quarter_and_old_runtimes_read_them(artefacts: dict[str, Path]) -> None:
     for name in ("dynamic-int8", "static-qdq"):
-        assert weight_bytes(artefacts[name]) < 0.4 * weight_bytes(artefacts["fp32"])
+        assert weight_bytes(artefacts[name]) < 0.45 * weight_bytes(artefacts["fp32"])
         assert onnx.load(artefacts[name]).ir_version <= 10
 
 
