@@ -69,6 +69,16 @@ def test_ports_health_checks_and_variables_are_the_services_own() -> None:
         assert {variable.removeprefix("RETORT_").lower() for variable in variables} <= set(type(settings).model_fields)
 
 
+def test_training_writes_where_a_read_only_root_lets_it_and_finds_its_configuration() -> None:
+    workdirs = [line for line in lines("training") if line.startswith("WORKDIR")]
+    assert workdirs[-1] == "WORKDIR /tmp"  # `runs/` is relative; compose and the chart make /tmp writable
+    configured = yaml.safe_load((CHART / "values.yaml").read_text())["training"]["config"]
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["train"]
+    assert "COPY training/configs /opt/retort/configs" in lines("training")
+    assert configured == compose["command"][1] == "/opt/retort/configs/demo.toml"
+    assert (ROOT / "training/configs/demo.toml").is_file()
+
+
 def test_one_version_names_package_chart_and_images() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
