@@ -43,7 +43,8 @@ def judge(entry: Entry, fp32: float, rules: Gate) -> Verdict:
     if misses:
         return Verdict(entry.artefact, admitted=False, reason="; ".join(misses))
     flips = f", {_points(entry.batch_flip_rate)} % of labels flip in batches" if entry.batch_flip_rate else ""
-    return Verdict(entry.artefact, admitted=True, reason=f"loses {_points(drop)} points{flips}")
+    change = f"loses {_points(drop)}" if drop >= 0 else f"gains {_points(-drop)}"
+    return Verdict(entry.artefact, admitted=True, reason=f"{change} points{flips}")
 
 
 def choose(entries: Sequence[Entry], fp32: float, rules: Gate) -> tuple[str, dict[str, Verdict]]:

@@ -47,3 +47,16 @@ def test_a_refusal_says_what_missed_by_how_much() -> None:
 
 def test_fp32_is_admissible_as_a_candidate() -> None:
     assert gate.choose([Entry("fp32", 0.937, 0.0, 1.6)], 0.937, Gate(max_drop=0.0))[0] == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("metric", "flips", "reason"),
+    [
+        (0.934, 0.0, "loses 0.30 points"),
+        (0.939, 0.0, "gains 0.20 points"),
+        (0.937, 0.008, "loses 0.00 points, 0.80 % of labels flip in batches"),
+    ],
+)
+def test_an_admission_says_what_it_costs(metric: float, flips: float, reason: str) -> None:
+    rules = Gate(allow_batch_variance=True)
+    assert gate.judge(Entry("dynamic-int8", metric, flips, 1.0), 0.937, rules).reason == reason
