@@ -69,6 +69,7 @@ def _describe(document: dict[str, Any], route: HotRoute) -> None:
         for name, text in HEADERS.items()
     ]
     document.setdefault("paths", {}).setdefault(route.path, {})["post"] = {
+        "tags": ["Open Inference Protocol" if route.path.startswith("/v2/") else "predict"],
         "summary": route.summary,
         "operationId": route.path.strip("/").replace("/", "_").replace("{", "").replace("}", ""),
         "parameters": path + header,

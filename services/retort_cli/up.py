@@ -190,10 +190,16 @@ def _say_how_to_use(repository: Path) -> None:
 Retort is ready: {base}   models: {", ".join(names)}
 
   {curl}
-  retort predict {shlex.quote(DEMO_TEXT)}      -> {answer.label} ({answer.score:.3f}, version {answer.version})
+  {_program()} predict {shlex.quote(DEMO_TEXT)}      -> {answer.label} ({answer.score:.3f}, version {answer.version})
 
 API docs: {base}/docs    health: {base}/readyz    metrics: http://127.0.0.1:{GATEWAY_METRICS.number}/metrics
 Ctrl-C ends everything.""")
+
+
+def _program() -> str:
+    """Return how this command was called, so that the next one can be pasted."""
+    called = Path(sys.argv[0])
+    return str(called) if called.name == "retort" else "retort"
 
 
 def _watch(parts: Sequence[Part]) -> NoReturn:
