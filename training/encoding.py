@@ -60,6 +60,8 @@ def encode(split: Split, tokenizer: Tokenizer, max_length: int, pad_id: int) -> 
 class LengthBuckets(Sampler[list[int]]):
     """Row numbers in batches of similar length, in an order that depends on seed and epoch alone."""
 
+    drop_last = False  # accelerate asks when it shares the batches among processes
+
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
         self.lengths = lengths
         self.batch_size = batch_size
