@@ -30,6 +30,8 @@ def run(arguments: argparse.Namespace) -> int:
         published = training.job.run(training.config.load(arguments.config), arguments.repository)
     except TrainingError as error:
         raise CommandError(str(error)) from error
+    except OSError as error:  # a full disk, a folder that cannot be written
+        raise CommandError(f"training stopped and published nothing: {error}") from error
     except KeyboardInterrupt:
         print("retort: training was interrupted; nothing was published", file=sys.stderr)
         return 130

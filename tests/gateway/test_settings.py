@@ -66,3 +66,7 @@ def test_an_unknown_setting_is_named(name: str, hint: str) -> None:
 def test_a_wrong_value_is_named(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=name):
         load({name: value})
+
+
+def test_what_the_command_line_reads_from_the_same_environment_is_left_alone() -> None:
+    load({"RETORT_API_KEY": "for `retort predict`"})
