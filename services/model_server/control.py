@@ -48,6 +48,7 @@ class Control:
         try:
             await self._stub.RepositoryModelLoad(request, metadata=self._metadata, timeout=LOAD_TIMEOUT_S)
         except grpc.aio.AioRpcError as error:
+            self._refuse_wrong_key(error)
             if error.code() is grpc.StatusCode.UNAVAILABLE and "load" not in (error.details() or ""):
                 raise UnreachableError(f"Triton cannot be reached: {error.details()}") from error
             raise LoadError(" ".join((error.details() or str(error.code())).split())) from error
@@ -61,4 +62,11 @@ class Control:
         try:
             return await method(request, metadata=self._metadata, timeout=ASK_TIMEOUT_S)
         except grpc.aio.AioRpcError as error:
+            self._refuse_wrong_key(error)
             raise UnreachableError(f"Triton does not answer: {error.code().name} {error.details()}") from error
+
+    def _refuse_wrong_key(self, error: grpc.aio.AioRpcError) -> None:
+        if "protocol is restricted" in (error.details() or ""):
+            raise UnreachableError(
+                "Triton refuses the loader's key: set RETORT_TRITON_API_KEY to the key that Triton was started with"
+            ) from error

@@ -8,7 +8,7 @@ import signal
 import sys
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,15 +21,21 @@ BACKENDS = Path(__file__).with_name("backend")
 # Whoever reaches these can run code (a load call may carry files) or read memory; the loader alone has the key.
 RESTRICTED = "model-repository,shared-memory,logging,trace"
 STOP_TIMEOUT_S = 15.0
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Triton puts its regions
 _PR_SET_PDEATHSIG = 1
+# A Triton that is killed while it holds the mutex in shared memory leaves its Python stub waiting for it for ever, with
+# the GIL and deaf to SIGTERM (seen in 2 of 10 kills under load). This outlives us, waits for Triton's end, and ends
+# what is left of its process group and shared memory, after a moment for the orderly way. (wait() needs it too: asyncio's
+# ends no earlier than the pipe that a hung stub holds.)
+GUARD = 'trap "" INT TERM HUP; tail --pid="$0" -f /dev/null; sleep 2; rm -f "$1"*; kill -s KILL -- "-$0"'
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class Triton:
     """A running tritonserver; its output goes to our stderr and the last lines are kept for the error."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
+    def __init__(self, process: asyncio.subprocess.Process, guard: asyncio.subprocess.Process) -> None:
+        self._process, self._guard = process, guard
         self._tail: deque[str] = deque(maxlen=20)
         self._output = asyncio.create_task(self._forward())
 
@@ -49,6 +55,9 @@ class Triton:
             except TimeoutError:
                 self._process.kill()
                 await self._process.wait()
+        with suppress(ProcessLookupError):
+            os.killpg(self._guard.pid, signal.SIGKILL)
+        await self._guard.wait()
         await self._output
 
     async def _forward(self) -> None:
@@ -71,6 +80,7 @@ async def running_triton(settings: Settings, key: str) -> AsyncIterator[Triton]:
     with TemporaryDirectory(prefix="retort-backends-") as folder:
         backends = Path(folder)
         copy_backends(settings.triton_home, backends)
+        remove_leftovers(region_prefix(settings))
         process = await asyncio.create_subprocess_exec(
             *command(settings, key, backends),
             env=environment(settings.triton_home),
@@ -80,7 +90,15 @@ async def running_triton(settings: Settings, key: str) -> AsyncIterator[Triton]:
             start_new_session=True,  # Ctrl-C reaches it only through stop()
             preexec_fn=_end_with_parent,
         )
-        triton = Triton(process)
+        quiet = asyncio.subprocess.DEVNULL
+        guard = await asyncio.create_subprocess_exec(
+            *("sh", "-c", GUARD, str(process.pid), str(SHARED_MEMORY / region_prefix(settings))),
+            stdin=quiet,
+            stdout=quiet,
+            stderr=quiet,
+            start_new_session=True,
+        )
+        triton = Triton(process, guard)
         try:
             yield triton
         finally:
@@ -94,6 +112,20 @@ def copy_backends(triton_home: Path, folder: Path) -> None:
     shutil.copytree(wheel / "backends" / "python", folder / "python")
     shutil.copy2(wheel / "python_backend_stubs" / stub / "triton_python_backend_stub", folder / "python")
     shutil.copytree(BACKENDS, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def region_prefix(settings: Settings) -> str:
+    """Return how the names of our shared memory regions begin: two servers on one machine must not share any."""
+    return f"retort-{os.getpid()}-{settings.triton_grpc_port}-"
+
+
+def remove_leftovers(prefix: str) -> None:
+    """Remove the regions of a server that was killed with all its children, as the kernel does to a container out of
+    memory. A pod's /dev/shm outlives its containers and their process ids repeat: 1 MB an instance and kill stays.
+    The process id is ours now and the port was free, so nobody alive uses them.
+    """
+    for path in SHARED_MEMORY.glob(f"{prefix}*"):
+        path.unlink(missing_ok=True)
 
 
 def command(settings: Settings, key: str, backends: Path) -> list[str]:
@@ -116,8 +148,7 @@ def command(settings: Settings, key: str, backends: Path) -> list[str]:
         f"--metrics-port={settings.triton_metrics_port}",
         f"--http-restricted-api={RESTRICTED}:{KEY_NAME}={key}",
         f"--grpc-restricted-protocol={RESTRICTED}:{KEY_NAME}={key}",
-        # Two servers on one machine must not share a region's name.
-        f"--backend-config=python,shm-region-prefix-name=retort-{os.getpid()}-{settings.triton_grpc_port}",
+        f"--backend-config=python,shm-region-prefix-name={region_prefix(settings)}",
         f"--exit-timeout-secs={int(STOP_TIMEOUT_S) - 5}",
     ]
 
@@ -128,6 +159,7 @@ def environment(triton_home: Path, inherited: Mapping[str, str] = os.environ) ->
     packages = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
     return {
         **inherited,
+        "ORT_DISABLE_TELEMETRY": "1",  # it writes a device id into the home folder when imported
         "LD_LIBRARY_PATH": os.pathsep.join(map(str, libraries)),
         "PYTHONPATH": os.pathsep.join(packages),
         # The embedded interpreter finds its home from the `python3` on PATH.

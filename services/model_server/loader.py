@@ -6,6 +6,7 @@
 import asyncio
 import contextlib
 import logging
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 FIRST_RETRY_S = 5.0
 LAST_RETRY_S = 300.0
+FIRST_LOOK_S = 0.1
 
 
 @dataclass
@@ -61,18 +63,23 @@ class Loader:
 
     async def run(self, control: Control, poll_s: float) -> None:
         """Look, act, wait, for ever."""
+        trouble, wait_s = "", FIRST_LOOK_S
         while True:
             try:
                 await self.step(control)
+                trouble = ""
             except UnreachableError as error:
-                if self._triton_up:
+                if str(error) != trouble:
                     log.error("%s", error)
+                trouble = str(error)
                 self._triton_up = False
                 for loaded in self._loaded.values():
                     loaded.ready = False
             self._measure()
-            # Until everything answers, look often: the first answer should not wait for a poll.
-            await asyncio.sleep(poll_s if self.is_ready else min(poll_s, 0.1))
+            # Look often at first: the first answer should not wait for a poll. What stays broken is not hurried.
+            wait_s = poll_s if self.is_ready else min(poll_s, wait_s)
+            await asyncio.sleep(wait_s)
+            wait_s = FIRST_LOOK_S if self.is_ready else wait_s * 1.1
 
     @property
     def is_ready(self) -> bool:
@@ -172,6 +179,13 @@ class Loader:
             for version, reason in model.rejected.items():
                 if known.get(version) != reason:
                     log.error("model %s version %d is rejected: %s", name, version, reason)
+            changed = model.config_changed_since
+            if changed and (before is None or before.config_changed_since != changed):
+                log.warning(
+                    "model %s: config.pbtxt is not the one that version %s was published with",
+                    name,
+                    ", ".join(map(str, changed)),
+                )
             if model.problem and (before is None or before.problem != model.problem):
                 log.error("model %s: %s; what is loaded stays", name, model.problem)
 
@@ -226,14 +240,25 @@ async def keep_loaded(settings: Settings, key: str | None) -> None:
             await loader.run(control, settings.loader_poll_s)
 
 
+async def alone(chosen: Settings) -> None:
+    """Keep a Triton that somebody else started loaded, until SIGTERM or Ctrl-C.
+
+    The handlers are not optional: the kernel ignores both signals for a container's first process without them.
+    """
+    key = chosen.triton_api_key
+    task = asyncio.create_task(keep_loaded(chosen, key.get_secret_value() if key else None))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
 def main() -> None:
-    """Run the loader alone beside a Triton that is already there."""
+    """Run the loader alone."""
     try:
         chosen = settings.load()
         logs.configure(chosen.log_level)
-        key = chosen.triton_api_key
-        with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(keep_loaded(chosen, key.get_secret_value() if key else None))
+        asyncio.run(alone(chosen))
     except ModelServerError as error:
         sys.exit(f"error: {error}")
 

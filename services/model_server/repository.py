@@ -23,6 +23,7 @@ class Found:
     digest: str
     reason: str | None
     fingerprint: str
+    config_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,12 @@ class Model:
         """Return the newest verified version above stable."""
         newest = max((found.version for found in self.versions.values() if found.reason is None), default=0)
         return self.versions[newest] if self.stable is not None and newest > self.stable.version else None
+
+    @property
+    def config_changed_since(self) -> list[int]:
+        """Return the verified versions that were published with another config.pbtxt: reported, not refused."""
+        now = hashlib.sha256(self.config.encode()).hexdigest()
+        return sorted(v for v, found in self.versions.items() if found.reason is None and found.config_sha256 != now)
 
     @property
     def rejected(self) -> dict[int, str]:
@@ -63,8 +70,10 @@ def _model(folder: Path, target: str, before: Model) -> Model:
         if VERSION.fullmatch(path.name) and path.is_dir()
     }
     try:
-        config = (folder / "config.pbtxt").read_text()
+        config = (folder / "config.pbtxt").read_bytes().decode()
         return Model(folder.name, config, _stable(folder, versions), versions)
+    except UnicodeDecodeError:
+        return Model(folder.name, "", None, versions, "config.pbtxt is not UTF-8")
     except (OSError, RejectedError) as error:
         problem = "config.pbtxt is missing" if isinstance(error, FileNotFoundError) else str(error)
         return Model(folder.name, "", None, versions, problem)
@@ -99,10 +108,10 @@ def _version(folder: Path, target: str, before: Found | None) -> Found:
             raise RejectedError("manifest.json is missing")
         content = files.pop("manifest.json").read_bytes()
         digest = "sha256:" + hashlib.sha256(content).hexdigest()
-        _verify(content, folder.parent.name, version, target, files)
+        config_sha256 = _verify(content, folder.parent.name, version, target, files)
     except (RejectedError, OSError) as error:
         return Found(version, digest, str(error), fingerprint)
-    return Found(version, digest, None, fingerprint)
+    return Found(version, digest, None, fingerprint, config_sha256)
 
 
 def _fingerprint(files: Mapping[str, Path]) -> str:
@@ -111,13 +120,15 @@ def _fingerprint(files: Mapping[str, Path]) -> str:
     return repr([(name, stat.st_size, stat.st_mtime_ns, stat.st_ino) for name, stat in facts])
 
 
-def _verify(content: bytes, model: str, version: int, target: str, files: Mapping[str, Path]) -> None:
+def _verify(content: bytes, model: str, version: int, target: str, files: Mapping[str, Path]) -> str:
+    """Return the SHA-256 of the config.pbtxt that the version was published with."""
     try:
         manifest: Any = json.loads(content)
         if manifest["schema_version"] != SCHEMA_VERSION:
             raise RejectedError(f"schema_version {manifest['schema_version']} is unknown; this reader knows 1")
         listed = {str(name): (entry["sha256"], entry["bytes"]) for name, entry in manifest["files"].items()}
         place, wanted_target = (manifest["model"], manifest["version"]), manifest["target"]
+        config_sha256 = str(manifest["config_sha256"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise RejectedError(f"manifest.json cannot be read: {error!r}") from error
     if place != (model, version):
@@ -133,3 +144,4 @@ def _verify(content: bytes, model: str, version: int, target: str, files: Mappin
         with files[name].open("rb") as stream:
             if (found := hashlib.file_digest(stream, "sha256").hexdigest()) != sha256:
                 raise RejectedError(f"{name} has SHA-256 {found}, manifest.json says {sha256}")
+    return config_sha256

@@ -12,8 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from model_server.errors import SettingsError
 
 PREFIX = "RETORT_"
-OURS = ("TRITON_", "LOADER_")  # every name that begins so is ours ...
-GATEWAYS = frozenset({"TRITON_URLS"})  # ... but for this one
+# Names of the product's other parts in the same environment: theirs to check, not ours.
+OTHER_PARTS = (
+    *("ADMIN_", "API_", "AUTH", "BENCH_", "CACHE", "DEFAULT_", "GATEWAY_", "GRPC_", "HOST", "HTTP_", "LOG_"),
+    *("METRICS_", "REDIS_", "ROLLOUT_", "TRAIN_", "WORKERS"),
+)
+OTHERS = frozenset({"TRITON_URLS"})
 
 
 class Settings(BaseModel):
@@ -43,13 +47,13 @@ class Settings(BaseModel):
 
 
 def load(environment: Mapping[str, str] = os.environ) -> Settings:
-    """Read the environment; SettingsError names the variable that is wrong or, among ours, unknown."""
+    """Read the environment; SettingsError names the variable that is wrong or that nobody knows."""
     own = {PREFIX + field.upper(): field for field in Settings.model_fields}
     for name in sorted(name for name in environment if name.startswith(PREFIX) and name not in own):
         key = name.removeprefix(PREFIX)
-        if key.startswith(OURS) and key not in GATEWAYS:
-            near = difflib.get_close_matches(name, own, n=1, cutoff=0.7)
-            hint = f"; did you mean {near[0]}?" if near else ""
+        near = difflib.get_close_matches(key, [field.upper() for field in Settings.model_fields], n=1, cutoff=0.85)
+        if key not in OTHERS and (near or not key.startswith(OTHER_PARTS)):
+            hint = f"; did you mean {PREFIX}{near[0]}?" if near else ""
             raise SettingsError(f"{name} is not a setting of Retort's model server{hint}")
     try:
         return Settings.model_validate({field: environment[name] for name, field in own.items() if name in environment})

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import tritonclient.grpc as triton
 
-from model_server.launcher import RESTRICTED, command
+from model_server.launcher import RESTRICTED, SHARED_MEMORY, command, region_prefix, running_triton
 from model_server.settings import Settings
 from tests.model_server_process import ModelServer, model_server
+from tests.ports import free_ports
 from tests.tiny_model import publish_tiny
 
 
@@ -107,6 +108,22 @@ def test_killing_the_server_outright_leaves_no_triton(tmp_path: Path) -> None:
         assert all(gone(pid) for pid in below)
 
 
+@pytest.mark.parametrize("killed", ["server", "tritonserver"])
+def test_a_stub_that_hangs_is_not_left_behind(tmp_path: Path, killed: str) -> None:
+    publish_tiny(tmp_path / "repo")
+    with model_server(tmp_path / "repo", tmp_path / "log") as server:
+        server.wait("tiny", ready=True)
+        (stub,) = family(server.triton_pid())
+        os.kill(stub, signal.SIGSTOP)  # as deaf as one that waits for a dead Triton's mutex
+        os.kill(server.process.pid if killed == "server" else server.triton_pid(), signal.SIGKILL)
+        try:
+            assert gone(stub)
+            assert not list(SHARED_MEMORY.glob(f"retort-{server.process.pid}-*"))
+        finally:
+            if not gone(stub, within_s=0.1):
+                os.kill(stub, signal.SIGKILL)
+
+
 @pytest.mark.parametrize("port", ["triton_http_port", "triton_grpc_port", "triton_metrics_port", "loader_port"])
 def test_a_port_in_use_is_one_sentence_that_names_the_setting(tmp_path: Path, port: str) -> None:
     with socket.socket() as taken:
@@ -119,3 +136,21 @@ def test_a_port_in_use_is_one_sentence_that_names_the_setting(tmp_path: Path, po
             assert said[-1].startswith(f"error: 127.0.0.1:{number} (")
             assert said[-1].endswith(f"cannot be used: Address already in use; set RETORT_{port.upper()}")
             assert "Traceback" not in server.log.read_text()
+
+
+async def test_shared_memory_of_a_killed_forerunner_is_removed_and_nobody_elses(tmp_path: Path) -> None:
+    http, grpc, metrics = free_ports(3)
+    settings = Settings(
+        model_repository=tmp_path, triton_http_port=http, triton_grpc_port=grpc, triton_metrics_port=metrics
+    )
+    left = SHARED_MEMORY / f"{region_prefix(settings)}left"
+    others = SHARED_MEMORY / f"retort-{os.getpid()}-{grpc}9-left"
+    left.touch()
+    others.touch()
+    try:
+        async with running_triton(settings, "key"):
+            assert not left.exists()
+            assert others.exists()
+    finally:
+        left.unlink(missing_ok=True)
+        others.unlink()

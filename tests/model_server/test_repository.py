@@ -99,6 +99,22 @@ def test_a_stable_that_breaks_a_rule_is_a_problem(tmp_path: Path, content: str |
     assert problem in str(model.problem)
 
 
+def test_a_config_edited_since_publishing_is_reported_and_not_refused(tmp_path: Path) -> None:
+    publish_tiny(tmp_path)
+    assert look(tmp_path).config_changed_since == []
+    with (tmp_path / "tiny" / "config.pbtxt").open("a") as config:
+        config.write("# edited\n")
+    model = look(tmp_path)
+    assert model.config_changed_since == [1]
+    assert model.stable is not None
+
+
+def test_a_config_that_is_not_text_is_a_problem(tmp_path: Path) -> None:
+    publish_tiny(tmp_path)
+    (tmp_path / "tiny" / "config.pbtxt").write_bytes(b"\xff\xfe")
+    assert look(tmp_path).problem == "config.pbtxt is not UTF-8"
+
+
 def test_leftovers_of_a_killed_publish_and_foreign_files_are_ignored(tmp_path: Path) -> None:
     publish_tiny(tmp_path)
     (tmp_path / ".publish-x" / "1").mkdir(parents=True)

@@ -20,6 +20,9 @@ def test_the_environment_is_read_and_others_names_are_left_alone() -> None:
             "1",
             "RETORT_TRITON_GPRC_PORT is not a setting .* did you mean RETORT_TRITON_GRPC_PORT",
         ),
+        ("RETORT_TRGET", "gpu", "RETORT_TRGET is not a setting .* did you mean RETORT_TARGET"),
+        ("RETORT_INSTANCE", "2", "did you mean RETORT_INSTANCES"),
+        ("RETORT_COLOUR", "1", "RETORT_COLOUR is not a setting"),
         ("RETORT_LOADER_FLAVOUR", "1", "RETORT_LOADER_FLAVOUR is not a setting"),
         ("RETORT_LOADER_PORT", "many", "RETORT_LOADER_PORT: .*integer"),
         ("RETORT_LOADER_PORT", "70000", "RETORT_LOADER_PORT: .*65535"),
@@ -36,3 +39,14 @@ def test_a_wrong_setting_is_named(name: str, value: str, said: str) -> None:
 )
 def test_triton_is_reached_where_it_listens(host: str, reached: str) -> None:
     assert load({"RETORT_TRITON_HOST": host}).triton_address == reached
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("TRITON_URLS", "DEFAULT_MODEL", "HOST", "HTTP_PORT", "GRPC_PORT", "ADMIN_PORT", "METRICS_PORT", "AUTH"),
+        *("API_KEYS_FILE", "API_KEY", "WORKERS", "REDIS_URL", "CACHE", "GATEWAY_POLL_S", "GATEWAY_PROBE_S", "LOG_X"),
+    ],
+)
+def test_the_other_parts_names_are_theirs_to_check(name: str) -> None:
+    assert load({f"RETORT_{name}": "anything"}) == load({})

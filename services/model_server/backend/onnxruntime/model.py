@@ -24,6 +24,7 @@ GRAPH_LEVELS = {
     "1": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
     "2": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
 }
+EXECUTION_MODES = {"0": onnxruntime.ExecutionMode.ORT_SEQUENTIAL, "1": onnxruntime.ExecutionMode.ORT_PARALLEL}
 TENSORRT_OPTIONS = {"max_workspace_size_bytes": "trt_max_workspace_size"}
 TENSORRT_PRECISIONS = {"FP32": {}, "FP16": {"trt_fp16_enable": "1"}, "INT8": {"trt_int8_enable": "1"}}
 
@@ -36,6 +37,9 @@ class TritonPythonModel:
     def initialize(self, args: Mapping[str, str]) -> None:
         """Load the version's file; whatever is raised here is Triton's reason for not loading it."""
         config = json.loads(args["model_config"])
+        for tensor in (*config["input"], *config["output"]):
+            if tensor["data_type"] == "TYPE_STRING":
+                raise pb_utils.TritonModelException(f"{tensor['name']} is a string tensor, which is not supported here")
         path = Path(
             args["model_repository"], args["model_version"], config.get("default_model_filename") or "model.onnx"
         )
@@ -100,18 +104,15 @@ def session_options(config: Mapping[str, Any]) -> onnxruntime.SessionOptions:
     """Translate config.pbtxt's options."""
     options = onnxruntime.SessionOptions()
     level = str(config.get("optimization", {}).get("graph", {}).get("level", 0))
-    options.graph_optimization_level = GRAPH_LEVELS[level]
+    options.graph_optimization_level = chosen(GRAPH_LEVELS, "the graph optimization level", level)
     for name, entry in config.get("parameters", {}).items():
         value = entry["string_value"]
         if name == "intra_op_thread_count":
-            options.intra_op_num_threads = int(value)
+            options.intra_op_num_threads = as_count(name, value)
         elif name == "inter_op_thread_count":
-            options.inter_op_num_threads = int(value)
+            options.inter_op_num_threads = as_count(name, value)
         elif name == "execution_mode":
-            options.execution_mode = (
-                onnxruntime.ExecutionMode.ORT_SEQUENTIAL,
-                onnxruntime.ExecutionMode.ORT_PARALLEL,
-            )[int(value)]
+            options.execution_mode = chosen(EXECUTION_MODES, name, value)
         elif name == "enable_mem_arena":
             options.enable_cpu_mem_arena = as_bool(value)
         elif name == "enable_mem_pattern":
@@ -123,6 +124,9 @@ def session_options(config: Mapping[str, Any]) -> onnxruntime.SessionOptions:
 
 def providers(config: Mapping[str, Any], args: Mapping[str, str]) -> list[tuple[str, dict[str, str]]]:
     """Return the execution providers for the instance's kind, best first; a GPU that cannot be used is an error."""
+    accelerators = config.get("optimization", {}).get("execution_accelerators", {})
+    if wrong := [a["name"] for a in accelerators.get("cpu_execution_accelerator", [])]:
+        raise pb_utils.TritonModelException(f"the CPU accelerator {wrong[0]} is not supported here")
     if args["model_instance_kind"] != "GPU":
         return [("CPUExecutionProvider", {})]
     available = onnxruntime.get_available_providers()
@@ -131,12 +135,15 @@ def providers(config: Mapping[str, Any], args: Mapping[str, str]) -> list[tuple[
             "the instance group asks for a GPU, and this ONNX Runtime has no CUDA provider: install onnxruntime-gpu"
         )
     device = {"device_id": args["model_instance_device_id"]}
-    chosen = [("CUDAExecutionProvider", device), ("CPUExecutionProvider", {})]
-    accelerators = config.get("optimization", {}).get("execution_accelerators", {})
+    best_first = [("CUDAExecutionProvider", device), ("CPUExecutionProvider", {})]
     for accelerator in accelerators.get("gpu_execution_accelerator", []):
-        if accelerator["name"] == "tensorrt" and "TensorrtExecutionProvider" in available:
-            chosen.insert(0, ("TensorrtExecutionProvider", device | tensorrt_options(accelerator["parameters"])))
-    return chosen
+        if accelerator["name"] != "tensorrt" or "TensorrtExecutionProvider" not in available:
+            raise pb_utils.TritonModelException(
+                f"the GPU accelerator {accelerator['name']} is not in this ONNX Runtime, which has {available}"
+            )
+        options = device | tensorrt_options(accelerator.get("parameters", {}))
+        best_first.insert(0, ("TensorrtExecutionProvider", options))
+    return best_first
 
 
 def tensorrt_options(parameters: Mapping[str, str]) -> dict[str, str]:
@@ -144,10 +151,24 @@ def tensorrt_options(parameters: Mapping[str, str]) -> dict[str, str]:
     options: dict[str, str] = {}
     for name, value in parameters.items():
         if name == "precision_mode":
-            options |= TENSORRT_PRECISIONS[value]
+            options |= chosen(TENSORRT_PRECISIONS, name, value)
         elif name.startswith("trt_") or name in TENSORRT_OPTIONS:
             options[TENSORRT_OPTIONS.get(name, name)] = value
     return options
+
+
+def chosen(known: Mapping[str, Any], name: str, value: str) -> Any:
+    """Return what `value` stands for; Triton's reason names the option otherwise."""
+    if value not in known:
+        raise pb_utils.TritonModelException(f"{name} is {value!r}; it may be {', '.join(known)}")
+    return known[value]
+
+
+def as_count(name: str, value: str) -> int:
+    """Read a number of threads; 0 leaves it to ONNX Runtime."""
+    if not value.isdigit():
+        raise pb_utils.TritonModelException(f"{name} is {value!r}, which is not a number of threads")
+    return int(value)
 
 
 def as_bool(value: str) -> bool:
