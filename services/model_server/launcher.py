@@ -25,8 +25,8 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Triton puts its regions
 _PR_SET_PDEATHSIG = 1
 # A Triton that is killed while it holds the mutex in shared memory leaves its Python stub waiting for it for ever, with
 # the GIL and deaf to SIGTERM (seen in 2 of 10 kills under load). This outlives us, waits for Triton's end, and ends
-# what is left of its process group and shared memory, after a moment for the orderly way. (wait() needs it too: asyncio's
-# ends no earlier than the pipe that a hung stub holds.)
+# what is left of its process group and shared memory, after a moment for the orderly way. (wait() needs it too:
+# asyncio's ends no earlier than the pipe that a hung stub holds.)
 GUARD = 'trap "" INT TERM HUP; tail --pid="$0" -f /dev/null; sleep 2; rm -f "$1"*; kill -s KILL -- "-$0"'
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
