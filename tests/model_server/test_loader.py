@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
 
-from model_server.launcher import command, copy_backends, environment
+from model_server.launcher import command, copy_backends, environment, region_prefix, remove_leftovers
 from model_server.settings import Settings
 from tests.model_server_process import ModelServer, model_server
 from tests.ports import free_ports
@@ -145,6 +145,7 @@ def foreign_triton(settings: Settings, backends: Path, log: Path) -> Iterator[su
         for pid in (*children(process.pid), process.pid):  # nobody guards these, and a stub may hang
             os.kill(pid, signal.SIGKILL)
         process.wait()
+        remove_leftovers(region_prefix(settings))
 
 
 @contextmanager
