@@ -11,13 +11,14 @@ from model_server.errors import LoadError, UnreachableError
 KEY_NAME = "retort-key"
 LOAD_TIMEOUT_S = 300.0  # a TensorRT engine may be built during the call
 ASK_TIMEOUT_S = 5.0
+OPTIONS = (("grpc.enable_http_proxy", 0),)  # gRPC would go through http_proxy even to this machine
 
 
 class Control:
     """Triton at `address` (host:port of its gRPC); every call raises UnreachableError when it does not answer."""
 
     def __init__(self, address: str, key: str | None) -> None:
-        self._channel = grpc.aio.insecure_channel(address)
+        self._channel = grpc.aio.insecure_channel(address, OPTIONS)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self._metadata = ((f"triton-grpc-protocol-{KEY_NAME}", key),) if key else ()
 

@@ -48,7 +48,9 @@ class Loaded:
     stable: int | None = None
     leaving_at_s: dict[int, float] = field(default_factory=dict)
     failures: dict[str, Failure] = field(default_factory=dict)
-    ready: bool = False
+    ready: bool = False  # the version that stable.json names answers
+    answering: int | None = None  # the last version that was stable and answered, while it does
+    tried: bool = False
 
 
 class Loader:
@@ -60,6 +62,7 @@ class Loader:
         self._models: Mapping[str, Model] = {}
         self._loaded: dict[str, Loaded] = {}
         self._triton_up = False
+        self._trouble = ""
 
     async def run(self, control: Control, poll_s: float) -> None:
         """Look, act, wait, for ever."""
@@ -83,17 +86,17 @@ class Loader:
 
     @property
     def is_ready(self) -> bool:
-        """Whether every model that names a stable version answers from it."""
-        named = [name for name, model in self._models.items() if model.stable is not None]
-        return self._triton_up and bool(named) and all(self._loaded[name].ready for name in named)
+        """Whether every model has been tried and one answers at least.
+
+        A pod is taken out of service as a whole: one model that does not load must not take the others with it, and a
+        model whose newest choice is broken goes on answering from its last good version.
+        """
+        known = [self._loaded[name] for name in self._models]
+        return self._triton_up and all(loaded.tried for loaded in known) and any(loaded.answering for loaded in known)
 
     async def step(self, control: Control) -> None:
         """Look at the repository and at Triton once, and mend the difference."""
-        try:
-            models = await asyncio.to_thread(scan, self._root, self._target, self._models)
-        except OSError as error:
-            log.error("cannot read the model repository %s: %s; what is loaded stays", self._root, error)
-            return
+        models = await asyncio.to_thread(self._look)
         if not await control.is_live():
             raise UnreachableError("Triton is not live")
         self._triton_up = True
@@ -103,10 +106,25 @@ class Loader:
             loaded = self._loaded.setdefault(name, Loaded())
             if model.stable is not None:
                 await self._reconcile(control, model, model.stable, loaded)
+            if loaded.answering is not None and not await control.is_ready(name, loaded.answering):
+                loaded.answering = None
+            loaded.tried = True
         for name in self._loaded.keys() - models.keys():
             log.warning("model %s is gone from the repository: unloading it", name)
             await control.unload(name)
             del self._loaded[name]
+
+    def _look(self) -> Mapping[str, Model]:
+        """Scan the repository; while it cannot be read, everything stays as it was."""
+        try:
+            models = scan(self._root, self._target, self._models)
+        except OSError as error:
+            if str(error) != self._trouble:
+                log.error("cannot read the model repository %s: %s; what is loaded stays", self._root, error)
+            self._trouble = str(error)
+            return self._models
+        self._trouble = ""
+        return models
 
     async def _reconcile(self, control: Control, model: Model, stable: Found, loaded: Loaded) -> None:
         if loaded.versions and not await control.is_ready(model.name, next(iter(loaded.versions))):
@@ -120,6 +138,8 @@ class Loader:
         if stable.version in wanted:
             await self._bring(control, model, base, wanted, loaded)
         loaded.ready = await control.is_ready(model.name, stable.version)
+        if loaded.ready:
+            loaded.answering = stable.version
 
     async def _bring(
         self, control: Control, model: Model, base: dict[int, str], wanted: dict[int, str], loaded: Loaded
@@ -217,6 +237,7 @@ class Loader:
                 name: {
                     "stable": model.stable.version if model.stable else None,
                     "ready": self._loaded[name].ready,
+                    "answering": self._loaded[name].answering,
                     "loaded": sorted(self._loaded[name].versions),
                     "rejected": model.rejected,
                     "failed": dict(self._failed(name)),

@@ -18,6 +18,8 @@ class Metrics:
         # Dashboard "versions".
         self.loads = Counter("retort_loader_loads_total", "Load calls.", ("model", "result"), registry=registry)
         # Alert "model server not ready".
-        self.ready = Gauge("retort_loader_ready", "1 when every stable version answers in Triton.", registry=registry)
+        self.ready = Gauge(
+            "retort_loader_ready", "1 when every model has been tried and one answers.", registry=registry
+        )
         # Alert "Triton down".
         self.triton_up = Gauge("retort_loader_triton_up", "1 when Triton's control API answers.", registry=registry)

@@ -57,19 +57,18 @@ class Model:
 def scan(root: Path, target: str, before: Mapping[str, Model]) -> dict[str, Model]:
     """Look at every model; a version that has not changed since `before` is not read again. Raises OSError."""
     models = {}
-    for folder in sorted(root.iterdir() if root.is_dir() else ()):
+    for folder in sorted(root.iterdir()):
         if MODEL_NAME.fullmatch(folder.name) and folder.is_dir():
             models[folder.name] = _model(folder, target, before.get(folder.name, Model(folder.name, "")))
     return models
 
 
 def _model(folder: Path, target: str, before: Model) -> Model:
-    versions = {
-        int(path.name): _version(path, target, before.versions.get(int(path.name)))
-        for path in folder.iterdir()
-        if VERSION.fullmatch(path.name) and path.is_dir()
-    }
+    versions: dict[int, Found] = {}
     try:
+        for path in folder.iterdir():
+            if VERSION.fullmatch(path.name) and path.is_dir():
+                versions[int(path.name)] = _version(path, target, before.versions.get(int(path.name)))
         config = (folder / "config.pbtxt").read_bytes().decode()
         return Model(folder.name, config, _stable(folder, versions), versions)
     except UnicodeDecodeError:
@@ -82,10 +81,12 @@ def _model(folder: Path, target: str, before: Model) -> Model:
 def _stable(folder: Path, versions: Mapping[int, Found]) -> Found:
     try:
         content = json.loads((folder / "stable.json").read_bytes())
-        version, digest = int(content["version"]), content["digest"]
+        version, digest = content["version"], content["digest"]
+        if type(version) is not int:
+            raise TypeError(f"version is {version!r}")
     except FileNotFoundError as error:
         raise RejectedError("stable.json is missing, so no version is named to answer") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise RejectedError(f"stable.json is not {{version, digest}}: {error!r}") from error
     found = versions.get(version)
     if found is None:
@@ -129,7 +130,7 @@ def _verify(content: bytes, model: str, version: int, target: str, files: Mappin
         listed = {str(name): (entry["sha256"], entry["bytes"]) for name, entry in manifest["files"].items()}
         place, wanted_target = (manifest["model"], manifest["version"]), manifest["target"]
         config_sha256 = str(manifest["config_sha256"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RejectedError(f"manifest.json cannot be read: {error!r}") from error
     if place != (model, version):
         raise RejectedError(f"manifest.json says {place[0]}/{place[1]} but lies in {model}/{version}")

@@ -82,6 +82,8 @@ def test_a_promotion_loses_no_request_and_the_former_stable_goes_after_the_grace
         try:
             server.wait("tiny", loaded=[1, 2])
             promote(repository, second)
+            server.wait("tiny", ready=True, stable=2)
+            assert logits(server, version=1) == [0, 2]  # gateways that have not read stable.json yet
             server.wait("tiny", ready=True, stable=2, loaded=[2])
         finally:
             done.set()
@@ -101,6 +103,25 @@ def test_a_stable_that_does_not_load_is_not_ready_and_the_former_one_stays(repos
             assert time.monotonic() < deadline
             assert logits(server, version=1) == [0, 2]
         assert logits(server, version=1) == [0, 2]
+
+
+def test_one_models_trouble_does_not_take_the_pod_out_of_service(repository: Path, tmp_path: Path) -> None:
+    publish_tiny(repository)
+    with model_server(repository, tmp_path / "log") as server:
+        server.wait("tiny", ready=True)
+        publish_tiny(repository, "other", broken=True)
+        server.wait("other", ready=False)
+        stable = repository / "tiny" / "stable.json"
+        content = stable.read_text()
+        stable.write_text("{")
+        server.wait("tiny", stable=None, answering=1)
+        assert server.status()["ready"]
+        stable.write_text(content)
+        repository.rename(tmp_path / "away")
+        time.sleep(0.5)  # several looks
+        assert server.status()["ready"]
+        assert logits(server) == [0, 2]
+        assert server.log.read_text().count("what is loaded stays") == 2  # stable.json once, the repository once
 
 
 def test_models_come_and_go(repository: Path, tmp_path: Path) -> None:

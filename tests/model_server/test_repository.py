@@ -50,6 +50,7 @@ def test_the_candidate_is_the_newest_that_verifies(tmp_path: Path) -> None:
         (lambda f: (f / "manifest.json").unlink(), "manifest.json is missing"),
         (lambda f: (f / "manifest.json").write_text("{"), "manifest.json cannot be read"),
         (lambda f: (f / "manifest.json").write_text("[]"), "manifest.json cannot be read"),
+        (lambda f: (f / "manifest.json").write_text("[" * 100_000), "manifest.json cannot be read"),
         (lambda f: edit_manifest(f, lambda m: m.pop("files")), "manifest.json cannot be read: KeyError('files')"),
         (lambda f: edit_manifest(f, lambda m: m.update(schema_version=9)), "schema_version 9 is unknown"),
         (lambda f: edit_manifest(f, lambda m: m.update(version=7)), "says tiny/7 but lies in tiny/2"),
@@ -86,6 +87,9 @@ def test_a_version_for_another_target_is_refused(tmp_path: Path) -> None:
         (None, "stable.json is missing"),
         ("{", "stable.json is not"),
         ('{"version": 1}', "stable.json is not"),
+        ('{"version": "1", "digest": ""}', "stable.json is not"),
+        ('{"version": Infinity, "digest": ""}', "stable.json is not"),
+        ("[" * 100_000, "stable.json is not"),
         ('{"version": 9, "digest": ""}', "names version 9, which does not exist"),
         ('{"version": 1, "digest": "sha256:0"}', "digest is not the digest of version 1"),
     ],
@@ -134,8 +138,9 @@ def test_an_unchanged_version_is_not_read_again_and_a_changed_one_is(tmp_path: P
     assert 1 in scan(tmp_path, "cpu", first)["tiny"].rejected
 
 
-def test_a_repository_that_does_not_exist_holds_nothing(tmp_path: Path) -> None:
-    assert scan(tmp_path / "absent", "cpu", {}) == {}
+def test_a_repository_that_does_not_exist_is_no_empty_one(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        scan(tmp_path / "absent", "cpu", {})
 
 
 def _flip_a_byte(path: Path) -> None:
