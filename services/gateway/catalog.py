@@ -78,16 +78,22 @@ class Catalog:
             await self.refresh()
 
     async def refresh(self) -> None:
-        """Read the repository on a thread; when it cannot be read, everything stays as it was."""
+        """Read the repository on a thread; when it cannot be read, everything stays as it was. Raises nothing."""
         try:
             models = await asyncio.to_thread(self._load)
+            self._announce(models)
         except RepositoryUnreadableError as error:
             self._metrics.repository_errors.inc()
             if self.problem != str(error):
                 log.error("%s; the last good state stays", error)  # the sentence says it all
             self.problem = str(error)
             return
-        self._announce(models)
+        except Exception:
+            # Broad on purpose: whatever one odd file sets off here would end the start, or the watch for ever.
+            self._metrics.repository_errors.inc()
+            log.exception("unforeseen error while reading the model repository; the last good state stays")
+            self.problem = "an unforeseen error while reading the model repository; the log has its trace"
+            return
         self.models, self.problem = models, None
 
     def _load(self) -> dict[str, Model]:

@@ -53,7 +53,7 @@ def parse(content: bytes, *, model: str, version: int) -> Manifest:
     """Read `manifest.json` of `model`/`version`; VersionRejectedError names what is wrong with it."""
     try:
         raw = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # RecursionError: brackets nested deeper than Python's stack
         raise VersionRejectedError(f"manifest.json is not JSON: {error}") from error
     if not isinstance(raw, dict):
         raise VersionRejectedError("manifest.json is not a JSON object")
@@ -81,7 +81,7 @@ def parse(content: bytes, *, model: str, version: int) -> Manifest:
         pad_id=_get(tokenizer, "pad_id", int, "tokenizer."),
         max_batch_size=_positive(limits, "max_batch_size", "limits."),
         max_tokens=_positive(limits, "max_tokens", "limits."),
-        edges={name: tuple(sorted(lengths)) for name, lengths in _get(raw, "edges", dict).items()},
+        edges=_edges(_get(raw, "edges", dict)),
         config_sha256=_get(raw, "config_sha256", str),
         files={name: _file(name, entry) for name, entry in _get(raw, "files", dict).items()},
     )
@@ -123,6 +123,14 @@ def _strings(raw: Mapping[str, Any], key: str) -> list[str]:
     if not all(isinstance(value, str) for value in values):
         raise VersionRejectedError(f"manifest.json: {key} holds something that is not text")
     return values
+
+
+def _edges(raw: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    edges = {name: tuple(_get(raw, name, list, "edges.")) for name in raw}
+    for name, lengths in edges.items():
+        if not all(type(length) is int and length > 0 for length in lengths):
+            raise VersionRejectedError(f"manifest.json: edges.{name} holds something that is no length of 1 or more")
+    return {name: tuple(sorted(lengths)) for name, lengths in edges.items()}
 
 
 def _file(name: str, entry: Any) -> File:

@@ -138,7 +138,7 @@ class Repository:
             version, digest = raw["version"], raw["digest"]
         except FileNotFoundError:
             raise VersionRejectedError("stable.json is missing: no version is named to answer") from None
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise VersionRejectedError(f"stable.json is not {{version, digest}}: {error!r}") from error
         if type(version) is not int:
             raise VersionRejectedError(f"stable.json names version {version!r}, which is no number")

@@ -32,6 +32,7 @@ OPTIONS = [
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 2_000),
     ("grpc.lb_policy_name", "round_robin"),  # a headless service resolves to several addresses
+    ("grpc.enable_http_proxy", 0),  # gRPC would send even 127.0.0.1 through http_proxy; the model server is near
 ]
 
 
@@ -98,7 +99,12 @@ class Triton:
         """Probe for ever."""
         while True:
             started_s = time.monotonic()
-            await self.probe()
+            try:
+                await self.probe()
+            except Exception:
+                # Broad on purpose: a watch that died would show the last state for ever, and nobody would know.
+                self._metrics.upstream_calls.labels(GatewayError.code).inc()
+                log.exception("unforeseen error while probing the model server; the next probe comes all the same")
             await asyncio.sleep(max(0.0, every_s - (time.monotonic() - started_s)))
 
     async def _probe(self, upstream: Upstream) -> None:

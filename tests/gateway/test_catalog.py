@@ -1,5 +1,6 @@
 """The catalog: follows the repository, keeps what is good, says what is not."""
 
+import asyncio
 import json
 import logging
 import shutil
@@ -11,9 +12,10 @@ import pytest
 from gateway.catalog import Catalog
 from gateway.errors import InvalidRequestError, ModelUnavailableError, UnknownModelError
 from gateway.metrics import Metrics
-from gateway.repository import Repository
+from gateway.repository import Repository, StoredModel
 from gateway.target import Batching, Target
 from gateway.triton import Triton
+from tests.gateway.conftest import until
 from tests.tiny_model import publish_tiny
 
 
@@ -105,6 +107,32 @@ async def test_an_unreadable_repository_changes_nothing(repository: Path) -> Non
     moved.rename(repository)
     await models.refresh()
     assert models.problem is None
+
+
+async def test_a_bug_neither_ends_the_start_nor_the_watch(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    metrics = Metrics()
+    models = catalog(repository, metrics)
+    inner, bugs = Repository.scan, [ZeroDivisionError("first"), ZeroDivisionError("second")]
+
+    def scan(reader: Repository, previous: dict[str, StoredModel]) -> dict[str, StoredModel]:
+        if bugs:
+            raise bugs.pop(0)
+        return inner(reader, previous)
+
+    monkeypatch.setattr(Repository, "scan", scan)
+    await models.refresh()
+    assert "unforeseen" in (models.problem or "")
+    watch = asyncio.create_task(models.watch(0.01))
+
+    async def mended() -> bool:
+        return models.is_ready and models.problem is None
+
+    await until(mended)
+    watch.cancel()
+    assert metrics.registry.get_sample_value("retort_repository_errors_total") == 2
+    assert "ZeroDivisionError: second" in caplog.text
 
 
 async def test_a_removed_model_is_unknown(repository: Path) -> None:

@@ -60,6 +60,11 @@ def test_a_missing_key_is_named(content: dict[str, Any], key: str) -> None:
         ({"outputs": {"scores": "FP32"}}, "outputs"),
         ({"limits": {"max_batch_size": 16, "max_tokens": 31}}, "max_tokens is less"),
         ({"limits": {"max_batch_size": 0, "max_tokens": 512}}, "limits.max_batch_size is 0"),
+        ({"edges": {"onnxruntime": 5}}, "edges.onnxruntime is not of type list"),
+        ({"edges": {"onnxruntime": [16, "a"]}}, "edges.onnxruntime holds something"),
+        ({"edges": {"onnxruntime": [16, True]}}, "edges.onnxruntime holds something"),
+        ({"edges": {"onnxruntime": [0, 16]}}, "edges.onnxruntime holds something"),
+        ({"edges": {"onnxruntime": [float("inf")]}}, "edges.onnxruntime holds something"),
         ({"files": {}}, "no tokenizer.json"),
         ({"files": {"tokenizer.json": 1}}, "files.tokenizer.json"),
     ],
@@ -69,7 +74,11 @@ def test_a_wrong_value_is_named(content: dict[str, Any], change: dict[str, Any],
         read(content | change)
 
 
-@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"\xff"])
+def test_edges_are_in_order(content: dict[str, Any]) -> None:
+    assert read(content | {"edges": {"tensorrt": [32, 16]}}).edges == {"tensorrt": (16, 32)}
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"\xff", b"[" * 100_000])
 def test_something_else_is_refused(raw: bytes) -> None:
     with pytest.raises(VersionRejectedError, match=r"manifest\.json is not"):
         parse(raw, model="tiny", version=1)

@@ -90,6 +90,7 @@ def test_what_has_not_changed_is_not_read_again(repository: Path) -> None:
     [
         ("{", "not {version, digest}"),
         ("[]", "not {version, digest}"),
+        ("[" * 100_000, "not {version, digest}"),
         (json.dumps({"version": 7, "digest": "sha256:0"}), "names version 7"),
         (json.dumps({"version": 1, "digest": "sha256:0"}), "not the digest of version 1"),
         (json.dumps({"version": [1], "digest": "sha256:0"}), "names version"),

@@ -1,5 +1,6 @@
 """Triton over gRPC: its statuses in our words, its deadline, its coming and going."""
 
+import asyncio
 import time
 
 import grpc
@@ -16,7 +17,7 @@ from gateway.errors import (
     UpstreamUnavailableError,
 )
 from gateway.metrics import Metrics
-from gateway.triton import Triton
+from gateway.triton import Triton, Upstream
 from tests.gateway.api.test_oip_bodies import IDS
 from tests.gateway.conftest import until
 from tests.gateway.fake_triton import FakeTriton
@@ -108,3 +109,42 @@ async def test_a_triton_that_went_is_a_quick_error_and_is_found_again(fake_trito
     await triton.infer(request(), 2.0)
     await triton.close()
     await again.stop()
+
+
+async def test_a_bug_does_not_end_the_watch(
+    fake_triton: FakeTriton, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    metrics = Metrics()
+    triton = Triton([fake_triton.url], metrics)
+    triton.open()
+    inner, bugs = Triton._probe, [ZeroDivisionError("inside")]
+
+    async def probe(probing: Triton, upstream: Upstream) -> None:
+        if bugs:
+            raise bugs.pop()
+        await inner(probing, upstream)
+
+    monkeypatch.setattr(Triton, "_probe", probe)
+    watch = asyncio.create_task(triton.watch(0.01))
+
+    async def seen() -> bool:
+        return triton.states[fake_triton.url] == "ready"
+
+    await until(seen)
+    watch.cancel()
+    assert metrics.registry.get_sample_value("retort_upstream_calls_total", {"result": "internal"}) == 1
+    assert "ZeroDivisionError: inside" in caplog.text
+    await triton.close()
+
+
+async def test_no_proxy_stands_between_gateway_and_triton(
+    fake_triton: FakeTriton, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_grpc_proxy", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("grpc_proxy", "http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    triton = Triton([fake_triton.url], Metrics())
+    triton.open()
+    await triton.infer(request(), 5.0)
+    await triton.close()
