@@ -37,7 +37,7 @@ def main():
     if done.get("fingerprint") == wanted and what in done.get("sets", []):
         return
     check_disk()
-    if not os.path.exists(PYTHON):
+    if not usable_venv():
         create_venv()
     for title, arguments in steps(what):
         install(title, arguments)
@@ -74,6 +74,19 @@ def install(title, arguments):
         reason = "the disk is full" if any("No space left" in line for line in tail) else "pip failed"
         fail("could not install %s: %s. The end of %s:\n  %s" % (title, reason, LOG, "\n  ".join(tail)))
     say("    done in %.0f s" % (time.time() - started))
+
+
+def usable_venv():
+    """Return whether .venv is this Python's and has pip: an interrupted creation leaves one without."""
+    if not os.path.exists(PYTHON):
+        return False
+    asked = subprocess.run(
+        [PYTHON, "-c", "import pip, sys; print(sys.version)"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+    return asked.stdout.decode().strip() == sys.version.strip()
 
 
 def create_venv():

@@ -5,6 +5,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import venv
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -64,6 +65,17 @@ def test_what_is_installed_is_not_installed_again(monkeypatch: pytest.MonkeyPatc
     (tmp_path / "installed.json").write_text(json.dumps(stamp))
     bootstrap.main()
     assert len(installed) > first
+
+
+def test_a_half_made_environment_is_not_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    venv.create(tmp_path / "whole", with_pip=True)
+    venv.create(tmp_path / "half", with_pip=False)
+    for name, usable in (("whole", True), ("half", False), ("absent", False)):
+        monkeypatch.setattr(bootstrap, "PYTHON", str(tmp_path / name / "bin" / "python"))
+        assert bootstrap.usable_venv() is usable, name
+    monkeypatch.setattr(bootstrap, "PYTHON", str(tmp_path / "whole" / "bin" / "python"))
+    monkeypatch.setattr(sys, "version", "another Python")
+    assert not bootstrap.usable_venv()
 
 
 def test_every_pin_is_a_public_version() -> None:

@@ -26,7 +26,7 @@ def main() -> None:
             sys.exit("usage: python -m model_server [--check]")
         else:
             asyncio.run(serve(chosen))
-    except ModelServerError as error:
+    except (ModelServerError, OSError) as error:  # OSError: a full disk, a folder that cannot be written
         sys.exit(f"error: {error}")
 
 

@@ -35,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(f"retort: {error}")
     except BrokenPipeError:  # `retort models | head`
         sys.exit(1)
+    except OSError as error:  # a folder that cannot be written, a full disk
+        sys.exit(f"retort: {error}")
 
 
 if __name__ == "__main__":

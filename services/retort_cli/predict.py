@@ -8,8 +8,9 @@ from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote
-from urllib.request import Request, urlopen
+from urllib.request import Request
 
+from retort_cli.door import open_door
 from retort_cli.errors import CommandError
 
 
@@ -41,15 +42,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 def predict(url: str, text: str, model: str | None = None, key: str | None = None) -> Answer:
     """Ask the gateway at `url`. Raises CommandError with the gateway's own message when it refuses."""
-    path, body = (
-        ("/predict", {"text": text}) if model is None else (f"/v1/models/{quote(model)}/predict", {"inputs": text})
-    )
     if not url.startswith(("http://", "https://")):
         raise CommandError(f"--url must begin with http:// or https://, not {url!r}")
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
-    request = Request(url.rstrip("/") + path, json.dumps(body).encode(), headers)  # noqa: S310 - checked above
     try:
-        with urlopen(request, timeout=30) as response:  # noqa: S310
+        path, body = (
+            ("/predict", {"text": text}) if model is None else (f"/v1/models/{quote(model)}/predict", {"inputs": text})
+        )
+        request = Request(url.rstrip("/") + path, json.dumps(body).encode(), headers)  # noqa: S310 - checked above
+        with open_door(request, 30) as response:
             content = json.load(response)
             version = response.headers.get("x-model-version", "?")
     except HTTPError as error:
@@ -58,7 +59,7 @@ def predict(url: str, text: str, model: str | None = None, key: str | None = Non
         reason = getattr(error, "reason", error)
         raise CommandError(f"no gateway answers at {url} ({reason}); `make up` starts one") from error
     except ValueError as error:
-        raise CommandError(f"{url} does not answer like a gateway: {error}") from error
+        raise CommandError(f"{url} cannot be asked, or does not answer like a gateway: {error}") from error
     return _answer(content, model, version)
 
 

@@ -13,15 +13,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 from urllib.error import HTTPError, URLError
-from urllib.request import urlopen
+from urllib.request import Request
 
+from retort_cli.door import open_door
 from retort_cli.errors import CommandError
 from retort_cli.part import Part, start
 from retort_cli.predict import predict
 
 DEMO_CONFIG = "training/configs/demo.toml"
+DEMO_MODEL = "support-tickets"
 DEMO_TEXT = "I was charged twice for my order last week"
 READY_TIMEOUT_S = 60.0
 
@@ -63,7 +65,8 @@ class Stopped(BaseException):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's options."""
-    parser.add_argument("--repository", type=Path, default=Path("model-repo"), help="default: %(default)s")
+    repository = os.environ.get("RETORT_MODEL_REPOSITORY") or "model-repo"
+    parser.add_argument("--repository", type=Path, default=Path(repository), help="default: %(default)s")
     parser.add_argument("--demo", default=DEMO_CONFIG, metavar="CONFIG", help="trained if the repository is empty")
     parser.add_argument("--logs", type=Path, default=Path("runs/up"), help="folder of the parts' logs")
 
@@ -75,6 +78,8 @@ def run(arguments: argparse.Namespace) -> int:
     repository: Path = arguments.repository.resolve()
     parts: list[Part] = []
     try:
+        if repository.exists() and not repository.is_dir():
+            raise CommandError(f"--repository {repository} is not a folder")
         _check_ports()
         _check_model_server()
         if not _models(repository):
@@ -83,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
         _wait_ready(parts, f"http://127.0.0.1:{LOADER.number}/readyz")
         parts.append(_start("gateway", "gateway", repository, arguments.logs))
         _wait_ready(parts, f"http://127.0.0.1:{GATEWAY.number}/readyz")
-        _say_how_to_use(repository)
+        _say_how_to_use()
         _watch(parts)
     except Stopped:
         _say("stopping ...")
@@ -136,7 +141,7 @@ def _models(repository: Path) -> list[str]:
 def _default_model(repository: Path) -> str | None:
     """Return the demo model's name when it is there beside others: `/predict` then has a model to answer for."""
     names = _models(repository)
-    return "support-tickets" if "support-tickets" in names and len(names) > 1 else None
+    return DEMO_MODEL if DEMO_MODEL in names and len(names) > 1 else None
 
 
 def _train(config: str, repository: Path) -> None:
@@ -157,7 +162,7 @@ def _wait_ready(parts: Sequence[Part], url: str) -> None:
     while time.monotonic() < deadline:
         _raise_if_ended(parts)
         try:
-            with urlopen(url, timeout=2):  # noqa: S310 - a loopback http URL made above
+            with _ask(url):
                 return
         except (URLError, OSError):
             time.sleep(0.1)
@@ -170,7 +175,7 @@ def _wait_ready(parts: Sequence[Part], url: str) -> None:
 
 def _readiness_detail(url: str) -> str:
     try:
-        urlopen(url, timeout=2).close()  # noqa: S310
+        _ask(url).close()
     except HTTPError as error:
         return f" ({error.read(2000).decode(errors='replace')})"
     except (URLError, OSError) as error:
@@ -178,19 +183,31 @@ def _readiness_detail(url: str) -> str:
     return ""
 
 
-def _say_how_to_use(repository: Path) -> None:
-    base = f"http://127.0.0.1:{GATEWAY.number}"
-    names = _models(repository)
-    model = os.environ.get("RETORT_DEFAULT_MODEL") or _default_model(repository) or names[0]
-    path = "/predict" if len(names) == 1 or model == _default_model(repository) else f"/v1/models/{model}/predict"
-    body = {"text": DEMO_TEXT} if path == "/predict" else {"inputs": DEMO_TEXT}
-    answer = predict(base, DEMO_TEXT, model)
-    curl = f"curl -s {base}{path} -H 'content-type: application/json' -d {shlex.quote(json.dumps(body))}"
-    _say(f"""
-Retort is ready: {base}   models: {", ".join(names)}
+def _ask(url: str) -> Any:
+    return open_door(Request(url), 2)  # noqa: S310 - http on this machine, made above
 
-  {curl}
-  {_program()} predict {shlex.quote(DEMO_TEXT)}      -> {answer.label} ({answer.score:.3f}, version {answer.version})
+
+def _say_how_to_use() -> None:
+    base = f"http://127.0.0.1:{GATEWAY.number}"
+    with _ask(f"{base}/readyz") as response:
+        models = json.load(response)["models"]
+    answering = [name for name, model in models.items() if model["stable"] is not None]
+    model = next(name for name in (os.environ.get("RETORT_DEFAULT_MODEL"), DEMO_MODEL, *answering) if name in answering)
+    path, body = f"/v1/models/{model}/predict", {"inputs": DEMO_TEXT}
+    if len(models) == 1 or model in (os.environ.get("RETORT_DEFAULT_MODEL"), DEMO_MODEL):
+        path, body = "/predict", {"text": DEMO_TEXT}
+    key = os.environ.get("RETORT_API_KEY")
+    try:
+        answer = predict(base, DEMO_TEXT, model, key)
+        outcome = f"{answer.label} ({answer.score:.3f}, version {answer.version})"
+    except CommandError as error:  # keys are on and RETORT_API_KEY holds none, or the model reads pairs
+        outcome = str(error)
+    header = "-H 'content-type: application/json'" + (' -H "authorization: Bearer $RETORT_API_KEY"' if key else "")
+    _say(f"""
+Retort is ready: {base}   models: {", ".join(answering)}
+
+  curl -s {base}{path} {header} -d {shlex.quote(json.dumps(body))}
+  {_program()} predict {shlex.quote(DEMO_TEXT)} --model {model}      -> {outcome}
 
 API docs: {base}/docs    health: {base}/readyz    metrics: http://127.0.0.1:{GATEWAY_METRICS.number}/metrics
 Ctrl-C ends everything.""")

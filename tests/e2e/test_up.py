@@ -95,6 +95,17 @@ def test_it_answers_and_sigterm_ends_every_process(tmp_path: Path) -> None:
         _wait_until_gone(processes)
 
 
+def test_one_damaged_model_does_not_end_the_others(tmp_path: Path) -> None:
+    (publish_tiny(tmp_path / "repo", "a-damaged").path / "model.onnx").write_bytes(b"damaged")
+    publish_tiny(tmp_path / "repo")
+    with up(tmp_path, http_proxy="http://127.0.0.1:9", https_proxy="http://127.0.0.1:9") as running:
+        assert "models: tiny" in running.printed
+        curl = re.search(r"^  (curl .*)$", running.printed, re.MULTILINE)
+        assert curl
+        answer = json.loads(subprocess.check_output(curl[1], shell=True, text=True))
+        assert answer[0]["label"] in {"negative", "positive"}
+
+
 @pytest.mark.parametrize(
     ("victim", "name"),
     [("tritonserver", "model server"), ("-m model_server", "model server"), ("-m gateway", "gateway")],

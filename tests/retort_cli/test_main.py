@@ -1,17 +1,22 @@
 """The command line: every command describes itself, and mistakes are one sentence."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from retort_cli.__main__ import COMMANDS, main
+from retort_cli.up import PORTS
+from tests.ports import free_ports
+from tests.tiny_model import publish_tiny
 
 
-def retort(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "retort_cli", *arguments], capture_output=True, text=True, timeout=60, check=False
-    )
+def retort(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "retort_cli", *arguments]
+    env = {**os.environ, **environment}
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -34,6 +39,16 @@ def test_a_failed_command_is_one_sentence() -> None:
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("retort: no gateway answers at http://127.0.0.1:1")
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    publish_tiny(tmp_path / "repo")
+    ports = dict(zip((port.variable for port in PORTS), map(str, free_ports(len(PORTS))), strict=True))
+    done = retort("up", "--repository", str(tmp_path / "repo"), "--logs", "/proc/x", **ports)
+    assert done.returncode == 1
+    assert done.stderr.startswith("retort: [Errno 2]")
+    (tmp_path / "file").touch()
+    assert "is not a folder" in retort("up", "--repository", str(tmp_path / "file")).stderr
 
 
 def test_asking_a_gateway_imports_no_torch() -> None:

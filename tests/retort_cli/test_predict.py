@@ -65,6 +65,18 @@ def test_what_is_no_gateway_is_said(content: str, model: str | None) -> None:
         predict(url, "hello", model)
 
 
+def test_a_proxy_is_not_asked_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with answering(200, json.dumps([{"label": "refund", "score": 0.9}])) as (url, _):
+        assert predict(url, "hello", "m").label == "refund"
+
+
+@pytest.mark.parametrize(("url", "model"), [("http://[::1", None), ("http://127.0.0.1:1", "\udcff")])
+def test_an_address_or_name_that_cannot_be_sent_is_one_sentence(url: str, model: str | None) -> None:
+    with pytest.raises(CommandError, match="cannot be asked"):
+        predict(url, "hello", model)
+
+
 def test_only_http_urls_are_asked() -> None:
     with pytest.raises(CommandError, match="--url must begin with http"):
         predict("file:///etc/hostname", "hello")
