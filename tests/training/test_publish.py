@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,33 @@ def test_a_missing_file_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(PublishError, match="cannot publish m"):
         publish(tmp_path, "m", tiny_description(1), {"model.onnx": tmp_path / "absent"}, config_pbtxt())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_publishers_take_turns(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        published = list(threads.map(lambda _: publish_tiny(tmp_path), range(16)))
+    assert sorted(version.version for version in published) == list(range(1, 17))
+    assert [version.version for version in published if version.stable] == [1]
+
+
+def test_everything_is_on_disk_before_the_rename_makes_it_a_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_tiny(tmp_path)
+    done: list[str] = []
+    sync, rename = os.fsync, Path.rename
+
+    def watched_sync(descriptor: int) -> None:
+        done.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        sync(descriptor)
+
+    def watched_rename(source: Path, target: Path) -> Path:
+        done.append("rename")
+        return rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", watched_sync)
+    monkeypatch.setattr(Path, "rename", watched_rename)
+    publish_tiny(tmp_path)
+    before = done[: done.index("rename")]
+    assert {"model.onnx", "tokenizer.json", "manifest.json", "2"} <= set(before)
+    assert done[-1] == "tiny"  # the folder that now lists the version
