@@ -7,7 +7,7 @@ from prometheus_client import start_http_server
 
 from gateway import logs
 from gateway.app import build
-from gateway.errors import SettingsError
+from gateway.errors import RepositoryError, SettingsError
 from gateway.server import DrainingServer, bind
 from gateway.settings import Settings, load
 
@@ -18,7 +18,7 @@ def main() -> None:
         settings = load()
         logs.configure(settings.log_level)
         serve(settings)
-    except SettingsError as error:
+    except (RepositoryError, SettingsError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -84,6 +84,7 @@ def build(settings: Settings) -> Gateway:
         summary="Text in, prediction out; or the Open Inference Protocol.",
         version=release,
         lifespan=lifespan,
+        redirect_slashes=False,  # a redirect would repeat whatever Host the caller wrote
         telemetry={"tracing": False, "metrics": False, "logs": False},  # asked on every request otherwise
     )
     add_hot_routes(app, [*predict_routes(predictor), *infer_routes(predictor)])

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import http_errors
@@ -71,8 +72,9 @@ class RequestMiddleware:
             answer = http_errors.response(error, path=scope["path"], request_id=call.request_id)
             log.debug("%s", error)
             await answer(scope, receive, respond)
-        except asyncio.CancelledError:
-            if body is None or not body.abandoned:
+        except (asyncio.CancelledError, ClientDisconnect) as error:
+            # ClientDisconnect: gone in the middle of the body, at will or for a chunk that is none.
+            if isinstance(error, asyncio.CancelledError) and (body is None or not body.abandoned):
                 raise
             status = CLIENT_LEFT
         except Exception:

@@ -42,7 +42,7 @@ class Predictor:
         with self._admission:
             target = self._choose(call, model, version)
             tokenizing_s = time.monotonic()
-            rows = await target.encode(texts)
+            rows = await target.encode(texts, call.deadline_s)
             call.steps_s["tokenize"] = time.monotonic() - tokenizing_s
             outcome = await target.answer(rows, call.deadline_s)
             call.steps_s["queue"], call.steps_s["triton"] = outcome.queued_s, outcome.upstream_s

@@ -1,5 +1,6 @@
 """The model repository as found on disk or in a bucket: which versions verify, which one is stable."""
 
+import errno
 import hashlib
 import json
 import re
@@ -15,6 +16,7 @@ from gateway.manifest import Manifest, parse
 MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 VERSION = re.compile(r"[1-9][0-9]*")
 BLOCK_BYTES = 1 << 20
+LEADS_NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,10 @@ class Repository:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._fs, self._root = fsspec.core.url_to_fs(url)
+        try:
+            self._fs, self._root = fsspec.core.url_to_fs(url)
+        except (ImportError, ValueError) as error:  # its sentence names the package to install or the protocol
+            raise RepositoryUnreadableError(f"cannot open the model repository {url}: {error}") from error
 
     def scan(self, previous: Mapping[str, StoredModel]) -> dict[str, StoredModel]:
         """Return every model; what has not changed since `previous` is not read again.
@@ -153,16 +158,30 @@ class Repository:
         return version
 
     def _list(self, folder: str) -> dict[str, dict[str, Any]]:
-        entries = self._fs.ls(folder, detail=True)
+        entries = map(self._followed, self._fs.ls(folder, detail=True))
         return {entry["name"].rstrip("/").rsplit("/", 1)[-1]: entry for entry in entries}
 
+    def _followed(self, entry: dict[str, Any]) -> dict[str, Any]:
+        """Return what a link leads to, under the link's name: the model server's loader follows links too."""
+        if not entry.get("islink"):
+            return entry
+        try:
+            return dict(self._fs.info(entry["name"]))
+        except OSError as error:
+            if error.errno not in LEADS_NOWHERE:
+                raise
+            return entry
+
     def _files(self, folder: str, prefix: str = "") -> dict[str, str]:
-        """Every file under `folder` with everything that the filesystem says of it (size, times, etag)."""
+        """Every file under `folder` with everything that the filesystem says of it (size, times, etag).
+
+        As for the loader, pipes and sockets are no files, and a link to a folder is not entered.
+        """
         files: dict[str, str] = {}
         for name, entry in self._list(folder).items():
-            if entry["type"] == "directory":
+            if entry["type"] == "directory" and not entry.get("islink"):
                 files |= self._files(f"{folder}/{name}", f"{prefix}{name}/")
-            else:
+            elif entry["type"] == "file":
                 files[prefix + name] = repr(sorted(entry.items()))
         return files
 

@@ -47,6 +47,7 @@ def bind(host: str, port: int, name: str) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen()  # a port that is only bound could be bound once more, by the metrics or another gateway
     except OSError as error:
         listener.close()
         raise SettingsError(

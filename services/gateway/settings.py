@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from gateway.errors import SettingsError
 
@@ -48,6 +48,11 @@ class Settings(BaseModel):
     gateway_max_queue_rows: int = Field(2048, ge=1, description="rows that wait for a batch, per target")
     gateway_batch_rows: int = Field(16, ge=1)
     gateway_batches_in_flight: int = Field(3, ge=1)
+
+    @field_validator("default_model")
+    @classmethod
+    def _empty_is_unset(cls, name: str | None) -> str | None:
+        return name or None
 
     @property
     def upstreams(self) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gateway import tensors
 from gateway.batcher import Batcher, BatchLimits, BatchReport, Outcome
-from gateway.errors import InvalidRequestError
+from gateway.errors import InvalidRequestError, OverloadedError
 from gateway.metrics import Metrics
 from gateway.repository import StoredVersion
 from gateway.tensors import Floats, Ints, Prediction
@@ -49,22 +49,27 @@ class Target:
         self._batch_rows = metrics.batch_rows.labels(*which)
         self._padding = metrics.padding.labels(*which)
         self._queue_seconds = metrics.queue_seconds.labels(*which)
+        self._shed = metrics.shed.labels("queue")
         self._upstream_seconds = metrics.upstream_seconds.labels(*which)
         self.batcher: Batcher[Tokens, Prediction] = Batcher(self._send, limits, self._observe)
 
-    async def encode(self, texts: Sequence[Text]) -> list[Tokens]:
-        """Tokenize; raises InvalidRequestError when texts are not what this model reads."""
+    async def encode(self, texts: Sequence[Text], deadline_s: float) -> list[Tokens]:
+        """Tokenize; raises InvalidRequestError when texts are not what this model reads, DeadlineExceededError."""
         expected = tuple if self.manifest.pair else str
         if not all(isinstance(text, expected) for text in texts):
             raise InvalidRequestError(
                 f"model {self.manifest.model!r} reads "
                 + ("pairs of texts, not single texts" if self.manifest.pair else "single texts, not pairs")
             )
-        return await self._tokenizer.encode(texts)
+        return await self._tokenizer.encode(texts, deadline_s)
 
     async def answer(self, rows: Sequence[Tokens], deadline_s: float) -> Outcome[Prediction]:
         """Return one prediction a row, in order, computed in whatever batches are best."""
-        return await self.batcher.submit(rows, deadline_s)
+        try:
+            return await self.batcher.submit(rows, deadline_s)
+        except OverloadedError:
+            self._shed.inc()
+            raise
 
     async def compute(self, inputs: Mapping[str, Ints], deadline_s: float) -> Floats:
         """Return the logits of the caller's own tensors, one call to Triton; raises InvalidRequestError."""

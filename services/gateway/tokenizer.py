@@ -1,13 +1,14 @@
 """The tokenizer of a version: text in, token ids out, exactly as in training."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tokenizers import Encoding
 from tokenizers import Tokenizer as FastTokenizer
 
-from gateway.errors import VersionRejectedError
+from gateway.errors import DeadlineExceededError, VersionRejectedError
 
 # 20,000 characters take about 3 ms: longer work would be felt by every other request on the loop.
 OFF_LOOP_CHARS = 20_000
@@ -37,18 +38,21 @@ class Tokenizer:
         self._tokenizer.no_padding()
         self._pair = pair
 
-    async def encode(self, texts: Sequence[Text]) -> list[Tokens]:
-        """Return the tokens of each text in order; long work runs on a thread (tokenizers lets go of the GIL)."""
+    async def encode(self, texts: Sequence[Text], deadline_s: float) -> list[Tokens]:
+        """Return the tokens of each text in order; long work runs on a thread. Raises DeadlineExceededError."""
         if sum(map(_chars, texts)) > OFF_LOOP_CHARS:
-            return await asyncio.to_thread(self.encode_now, texts)
-        return self.encode_now(texts)
+            try:
+                async with asyncio.timeout(max(0.0, deadline_s - time.monotonic())):
+                    return await asyncio.to_thread(self._encode_batch, texts)
+            except TimeoutError:
+                raise DeadlineExceededError("the deadline passed before the text was tokenized") from None
+        if len(texts) > 1:
+            return self._encode_batch(texts)
+        text = texts[0]
+        return [self._tokens(self._tokenizer.encode(text) if isinstance(text, str) else self._tokenizer.encode(*text))]
 
-    def encode_now(self, texts: Sequence[Text]) -> list[Tokens]:
-        """Return the tokens of each text in order, on this thread."""
-        if len(texts) == 1:
-            text = texts[0]
-            one = self._tokenizer.encode(text) if isinstance(text, str) else self._tokenizer.encode(*text)
-            return [self._tokens(one)]
+    def _encode_batch(self, texts: Sequence[Text]) -> list[Tokens]:
+        # Also for one text on a thread: `encode` holds the GIL, so 1 MB would stop the loop for a second all the same.
         return [self._tokens(encoding) for encoding in self._tokenizer.encode_batch_fast(list(texts))]
 
     def _tokens(self, encoding: Encoding) -> Tokens:

@@ -135,6 +135,17 @@ def test_raw_sockets_that_speak_nonsense_are_answered_or_closed(running: Running
     assert status(f"{running.url}/healthz") == 200
 
 
+@pytest.mark.parametrize("chunk", [b"", b"zz\r\n"])
+def test_a_body_that_breaks_off_is_the_clients_doing(running: Running, chunk: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", int(running.url.rpartition(":")[2])), timeout=5) as raw:
+        raw.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n")
+        wait_until(lambda: status(f"{running.url}/healthz") == 200, 5)  # it waits for the rest by now
+        raw.sendall(chunk)
+    wait_until(lambda: 'code="499"' in httpx.get(running.metrics_url).text, 5, running.log)
+    assert 'code="500"' not in httpx.get(running.metrics_url).text
+    assert "Traceback" not in running.log.read_text()
+
+
 def fails(**settings: str | int | Path) -> str:
     """Run a gateway that must not start; return what it says."""
     ended = subprocess.run(
@@ -157,6 +168,12 @@ def test_a_port_in_use_is_one_sentence(published: Path, name: str) -> None:
     assert f"RETORT_{name.upper()}" in said
 
 
+def test_one_port_for_both_is_one_sentence(published: Path) -> None:
+    port = free_port()
+    assert "RETORT_METRICS_PORT" in fails(model_repository=published, http_port=port, metrics_port=port)
+
+
 def test_a_wrong_setting_is_one_sentence() -> None:
+    assert "Protocol not known: foo" in fails(model_repository="foo://x")
     assert "RETORT_MODEL_REPOSITORY?" in fails(model_repositry="x")
     assert "RETORT_AUTH=off" in fails(host="0.0.0.0")

@@ -1,11 +1,13 @@
 """Scanning a repository: only what verifies is served, and a bad moment of storage changes nothing."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
 import fsspec
 import pytest
+from fsspec.registry import known_implementations
 
 from gateway.errors import RepositoryUnreadableError
 from gateway.repository import Repository, StoredModel
@@ -133,6 +135,40 @@ def test_a_version_stays_when_storage_has_a_bad_moment(repository: Path, monkeyp
     model = reader.scan(good)["tiny"]
     assert (model.stable, sorted(model.versions), model.problem) == (1, [1, 2], None)
     assert "stale file handle" in reader.scan({})["tiny"].rejected[1].reason
+
+
+def test_links_are_followed_as_the_loader_follows_them(repository: Path, tmp_path: Path) -> None:
+    shutil.move(repository / "tiny/1", tmp_path / "version")
+    (repository / "tiny/1").symlink_to(tmp_path / "version")
+    shutil.move(tmp_path / "version/model.onnx", tmp_path / "blob")
+    (tmp_path / "version/model.onnx").symlink_to(tmp_path / "blob")
+    shutil.move(repository / "tiny", tmp_path / "model")
+    (repository / "tiny").symlink_to(tmp_path / "model")
+    (tmp_path / "version/around").symlink_to(tmp_path / "version")
+    (repository / "gone").symlink_to(tmp_path / "nowhere")
+    (repository / "circle").symlink_to(repository / "circle")
+    good = scan(repository)
+    assert {name: (model.stable, model.rejected) for name, model in good.items()} == {"tiny": (1, {})}
+    flip(tmp_path / "blob")
+    assert "model.onnx has SHA-256" in scan(repository, good)["tiny"].rejected[1].reason
+
+
+def test_a_pipe_is_no_file(repository: Path) -> None:
+    os.mkfifo(repository / "tiny/1/pipe")
+    assert scan(repository)["tiny"].stable == 1
+    (repository / "tiny/1/model.onnx").unlink()
+    os.mkfifo(repository / "tiny/1/model.onnx")
+    assert "model.onnx is missing" in scan(repository)["tiny"].rejected[1].reason
+
+
+@pytest.mark.parametrize(
+    ("url", "said"), [("foo://x", "Protocol not known: foo"), ("absent://x", "Install absentfs to read absent")]
+)
+def test_a_url_that_cannot_be_opened_is_one_sentence(url: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = {"class": "absentfs.Files", "err": "Install absentfs to read absent"}
+    monkeypatch.setitem(known_implementations, "absent", absent)
+    with pytest.raises(RepositoryUnreadableError, match=f"cannot open the model repository {url}: {said}"):
+        Repository(url)
 
 
 def test_reads_any_fsspec_filesystem(repository: Path) -> None:

@@ -70,3 +70,8 @@ def test_a_wrong_value_is_named(name: str, value: str) -> None:
 
 def test_what_the_command_line_reads_from_the_same_environment_is_left_alone() -> None:
     load({"RETORT_API_KEY": "for `retort predict`"})
+
+
+def test_an_empty_default_model_is_none() -> None:
+    assert load({"RETORT_DEFAULT_MODEL": ""}).default_model is None
+    assert load({"RETORT_DEFAULT_MODEL": "tiny"}).default_model == "tiny"

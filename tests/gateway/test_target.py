@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gateway.errors import InvalidRequestError
+from gateway.errors import InvalidRequestError, OverloadedError
 from gateway.metrics import Metrics
 from gateway.repository import Repository
 from gateway.target import Batching, Target
@@ -27,7 +27,7 @@ async def target(published: Path, fake_triton: FakeTriton) -> AsyncIterator[Targ
 
 
 async def test_texts_are_answered_in_order_in_batches(target: Target, fake_triton: FakeTriton) -> None:
-    rows = await target.encode(["good", "bad", "good good", "dull", "fine", "hate film"])
+    rows = await target.encode(["good", "bad", "good good", "dull", "fine", "hate film"], soon_s())
     outcome = await target.answer(rows, soon_s())
     labels = [prediction.label for prediction in outcome.results]
     assert labels == ["positive", "negative", "positive", "negative", "positive", "negative"]
@@ -35,13 +35,13 @@ async def test_texts_are_answered_in_order_in_batches(target: Target, fake_trito
 
 
 async def test_a_batch_is_padded_to_its_longest_row(target: Target, fake_triton: FakeTriton) -> None:
-    await target.answer(await target.encode(["good", "a very very good film"]), soon_s())
+    await target.answer(await target.encode(["good", "a very very good film"], soon_s()), soon_s())
     assert list(fake_triton.requests[0].inputs[0].shape) == [2, 7]
 
 
 async def test_pairs_are_refused(target: Target) -> None:
     with pytest.raises(InvalidRequestError, match="single texts, not pairs"):
-        await target.encode(["a", ("b", "c")])
+        await target.encode(["a", ("b", "c")], soon_s())
 
 
 async def test_tensors_are_checked_then_computed(target: Target, fake_triton: FakeTriton) -> None:
@@ -57,3 +57,12 @@ async def test_ready_is_what_triton_says(target: Target, fake_triton: FakeTriton
     assert await target.is_ready()
     fake_triton.ready = False
     assert not await target.is_ready()
+
+
+async def test_what_a_full_queue_refuses_is_counted(published: Path) -> None:
+    metrics = Metrics()
+    stored = Repository(str(published)).scan({})["tiny"].versions[1]
+    full = Target(stored, Triton([], metrics), Batching(4, 2, 1), metrics, cohort="stable")
+    with pytest.raises(OverloadedError):
+        await full.answer(await full.encode(["good", "bad"], soon_s()), soon_s())
+    assert metrics.registry.get_sample_value("retort_shed_total", {"reason": "queue"}) == 1

@@ -61,5 +61,5 @@ def kind(value: Any) -> str:
 
 def _pair(item: Any, name: str) -> tuple[str, str]:
     if not isinstance(item, list) or len(item) != 2:
-        raise InvalidRequestError(f"{name} must be a pair of texts like inputs[0]")
+        raise InvalidRequestError(f"{name} must be a pair: a list of exactly two texts")
     return checked(item[0], f"{name}[0]"), checked(item[1], f"{name}[1]")

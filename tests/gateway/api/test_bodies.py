@@ -81,6 +81,7 @@ def test_what_is_wrong_with_a_text_is_named(body: bytes, message: str) -> None:
         (b'{"inputs": ["a", ["b", "c"]]}', r"inputs\[1\] must be a text, not a list"),
         (b'{"inputs": [["a", "b"], "c"]}', r"inputs\[1\] must be a pair"),
         (b'{"inputs": [["a"]]}', r"inputs\[0\] must be a pair"),
+        (b'{"inputs": [["a", "b", "c"]]}', r"inputs\[0\] must be a pair: a list of exactly two texts"),
         (b'{"inputs": [["a", " "]]}', r"inputs\[0\]\[1\] is empty"),
     ],
 )
