@@ -53,7 +53,8 @@ class Stack:
         """SIGKILL the tritonserver process itself, and wait until its supervisor has noticed and ended."""
         assert self.supervisor is not None
         pid = self.supervisor.pid
-        (triton,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        (triton,) = (child for child in children if "tritonserver" in Path(f"/proc/{child}/comm").read_text())
         os.kill(int(triton), signal.SIGKILL)
         assert self.supervisor.wait(10) != 0
 
