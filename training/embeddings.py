@@ -21,13 +21,15 @@ def quantise(source: Path, target: Path) -> Path:
     graph = model.graph
     tables = {tensor.name: tensor for tensor in graph.initializer if _is_table(tensor)}
     nodes = []
+    found = []
     for node in graph.node:
         if node.op_type == "Gather" and node.input[0] in tables and _axis(node) == 0:
             nodes += _lookup(node)
+            found.append(node.input[0])
         else:
             nodes.append(node)
     used = {name for node in nodes for name in node.input}
-    for name in {node.input[0] for node in graph.node if node.op_type == "Gather"} & tables.keys():
+    for name in dict.fromkeys(found):  # in the graph's order: the same model must give the same bytes
         values, scales = quantise_rows(numpy_helper.to_array(tables[name]))
         graph.initializer.append(numpy_helper.from_array(values, f"{name}_int8"))
         graph.initializer.append(numpy_helper.from_array(scales, f"{name}_scale"))

@@ -106,7 +106,14 @@ def test_a_saved_teacher_is_distilled_again_to_the_same_student(
         published = job.run(wanted, tmp_path / "repository")
         files = json.loads((published.path / "manifest.json").read_text())["files"]
         weights = (tmp_path / name / "reviews" / "student" / "model.safetensors").read_bytes()
-        digests.add((files["tokenizer.json"]["sha256"], weights))
+        artefacts = tmp_path / name / "reviews" / "artefacts"
+        digests.add(
+            (
+                files["tokenizer.json"]["sha256"],
+                weights,
+                *(path.read_bytes() for path in sorted(artefacts.glob("*.onnx"))),
+            )
+        )
     assert len(digests) == 1
     assert sorted(path.name for path in (tmp_path / "repository" / "reviews").iterdir()) == [
         "1",
