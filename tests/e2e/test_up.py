@@ -18,6 +18,7 @@ import pytest
 
 from retort_cli.up import PORTS
 from tests.ports import free_ports
+from tests.processes import alive
 from tests.tiny_model import publish_tiny
 
 ROOT = Path(__file__).parents[2]
@@ -171,14 +172,6 @@ def _descendants(pid: int) -> Iterator[tuple[int, str]]:
 
 def _wait_until_gone(processes: dict[int, str]) -> None:
     deadline = time.monotonic() + 10
-    while left := [command for pid, command in processes.items() if _alive(pid)]:
+    while left := [command for pid, command in processes.items() if alive(pid)]:
         assert time.monotonic() < deadline, left
         time.sleep(0.05)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state != "Z"

@@ -13,17 +13,14 @@ from model_server.launcher import RESTRICTED, SHARED_MEMORY, command, region_pre
 from model_server.settings import Settings
 from tests.model_server_process import ModelServer, model_server
 from tests.ports import free_ports
+from tests.processes import alive
 from tests.tiny_model import publish_tiny
 
 
 def gone(pid: int, within_s: float = 20) -> bool:
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-        except (FileNotFoundError, ProcessLookupError):
-            return True
-        if state == "Z":
+        if not alive(pid):
             return True
         time.sleep(0.05)
     return False

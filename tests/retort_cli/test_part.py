@@ -1,6 +1,5 @@
 """Parts: real child processes, ended on request and when their starter dies."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from retort_cli.part import Part, start
+from tests.processes import alive
 
 PROGRAM = """
 import signal, subprocess, sys, time
@@ -33,14 +33,6 @@ def wait_for_ready(part: Part) -> None:
     while "ready" not in part.log.read_text():
         assert time.monotonic() < deadline
         time.sleep(0.02)
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
 
 
 def test_output_goes_to_the_log(module: str, tmp_path: Path) -> None:
