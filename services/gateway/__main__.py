@@ -25,6 +25,7 @@ def main() -> None:
 def serve(settings: Settings) -> None:
     """Serve HTTP and metrics on their ports."""
     gateway = build(settings)
+    bind(settings.host, settings.grpc_port, "RETORT_GRPC_PORT").close()  # gRPC takes no sockets
     listener = bind(settings.host, settings.http_port, "RETORT_HTTP_PORT")
     try:
         metrics, _ = start_http_server(settings.metrics_port, settings.host, gateway.metrics.registry)
@@ -45,7 +46,7 @@ def serve(settings: Settings) -> None:
         timeout_graceful_shutdown=settings.gateway_shutdown_s,
     )
     try:
-        DrainingServer(config, gateway.lifecycle, settings.gateway_drain_s).run(sockets=[listener])
+        DrainingServer(config, gateway.grpc, gateway.lifecycle, settings.gateway_drain_s).run(sockets=[listener])
     finally:
         metrics.shutdown()
 

@@ -19,6 +19,7 @@ SIMILAR_SHARE = 0.5
 # Choosing looks at this many batches' worth of the queue: enough to find company, bounded when the queue is long.
 WINDOW_BATCHES = 8
 MAX_RETRY_AFTER_S = 30
+NO_PRIORITY = 2**32  # behind every priority that a caller can give
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +55,15 @@ class Outcome(Generic[Result]):
 class _Call(Generic[Result]):
     """Rows that came together and are answered together."""
 
-    __slots__ = ("deadline_s", "future", "queued_s", "remaining", "results", "submitted_s", "upstream_s")
+    __slots__ = ("deadline_s", "future", "priority", "queued_s", "remaining", "results", "submitted_s", "upstream_s")
 
-    def __init__(self, rows: int, submitted_s: float, deadline_s: float) -> None:
+    def __init__(self, rows: int, submitted_s: float, deadline_s: float, priority: int) -> None:
         self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.results: list[Result | None] = [None] * rows
         self.remaining = rows
         self.submitted_s = submitted_s
         self.deadline_s = deadline_s
+        self.priority = priority
         self.queued_s = self.upstream_s = 0.0
 
     def expire(self) -> None:
@@ -109,16 +111,22 @@ class Batcher(Generic[Row, Result]):
         """Rows that wait for a batch and still have someone who waits for them."""
         return self._waiting_rows
 
-    async def submit(self, rows: Sequence[Row], deadline_s: float) -> Outcome[Result]:
-        """Return one result a row, in order. Raises OverloadedError, DeadlineExceededError, or what `send` raised."""
+    async def submit(self, rows: Sequence[Row], deadline_s: float, priority: int = 0) -> Outcome[Result]:
+        """Return one result a row, in order. Raises OverloadedError, DeadlineExceededError, or what `send` raised.
+
+        Rows wait in the order of `priority`, 1 before 2, those without one (0) last.
+        """
         if self._waiting_rows + len(rows) > self._limits.max_queue_rows:
             raise OverloadedError(
                 f"{self._waiting_rows} rows wait already, the queue holds {self._limits.max_queue_rows}",
                 retry_after_s=self._retry_after_s(),
             )
         now_s = time.monotonic()
-        call: _Call[Result] = _Call(len(rows), now_s, deadline_s)
-        self._queue.extend([_Waiting(row, call, index) for index, row in enumerate(rows)])
+        call: _Call[Result] = _Call(len(rows), now_s, deadline_s, priority or NO_PRIORITY)
+        at = len(self._queue)
+        while at and self._queue[at - 1].call.priority > call.priority:
+            at -= 1
+        self._queue[at:at] = [_Waiting(row, call, index) for index, row in enumerate(rows)]
         self._waiting_rows += len(rows)
         loop = asyncio.get_running_loop()
         # Not at once: requests that were read from other sockets in this turn of the loop share the batch.

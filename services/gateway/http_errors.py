@@ -56,3 +56,11 @@ def plain(status: int, code: str, message: str, *, path: str, request_id: str) -
     else:
         content = {"error": {"code": code, "message": message}, "request_id": request_id}
     return Response(orjson.dumps(content), status_code=status, media_type="application/json")
+
+
+def not_allowed(method: str, path: str, request_id: str) -> Response:
+    """Return the 405 of a route that only takes POST."""
+    message = f"{method} {path[:200]} is not allowed; see /openapi.json"
+    answer = plain(405, "method_not_allowed", message, path=path, request_id=request_id)
+    answer.headers["allow"] = "POST"
+    return answer

@@ -8,6 +8,7 @@ from types import FrameType
 import uvicorn
 
 from gateway.errors import SettingsError
+from gateway.grpc_api.server import GrpcServer
 from gateway.lifecycle import Lifecycle
 
 
@@ -17,9 +18,9 @@ class DrainingServer(uvicorn.Server):
     SIGINT (somebody at a keyboard) and a second signal close at once. Ends normally, with exit status 0.
     """
 
-    def __init__(self, config: uvicorn.Config, lifecycle: Lifecycle, drain_s: float) -> None:
+    def __init__(self, config: uvicorn.Config, grpc: GrpcServer, lifecycle: Lifecycle, drain_s: float) -> None:
         super().__init__(config)
-        self._lifecycle, self._drain_s = lifecycle, drain_s
+        self._grpc, self._lifecycle, self._drain_s = grpc, lifecycle, drain_s
         self._close_at_s: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  # uvicorn's signature
@@ -32,6 +33,17 @@ class DrainingServer(uvicorn.Server):
             self.force_exit = self.should_exit
         if not wait_s:
             self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open both doors, gRPC's when the application is up. Raises SettingsError when its port is taken."""
+        await super().startup(sockets)
+        if self.started:
+            await self._grpc.start()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close both doors, gRPC's first: the application takes the way to Triton with it."""
+        await self._grpc.stop(0 if self.force_exit else float(self.config.timeout_graceful_shutdown or 0))
+        await super().shutdown(sockets)
 
     async def on_tick(self, counter: int) -> bool:
         """Called by uvicorn ten times a second: whether to close now."""

@@ -29,7 +29,7 @@ class Settings(BaseModel):
     triton_urls: str = Field("127.0.0.1:8001", description="host:port of Triton's gRPC, comma-separated")
     host: str = Field("127.0.0.1", description="address to listen on")
     http_port: int = Field(8080, ge=0, le=65535)
-    grpc_port: int = Field(8081, ge=0, le=65535, description="reserved")
+    grpc_port: int = Field(8081, ge=0, le=65535)
     admin_port: int = Field(8082, ge=0, le=65535, description="reserved")
     metrics_port: int = Field(9091, ge=0, le=65535)
     auth: Literal["on", "off"] = "on"
@@ -58,6 +58,11 @@ class Settings(BaseModel):
     def upstreams(self) -> list[str]:
         """Triton's addresses."""
         return [url.strip() for url in self.triton_urls.split(",") if url.strip()]
+
+    @property
+    def grpc_address(self) -> str:
+        """Where the gRPC door listens."""
+        return f"[{self.host}]:{self.grpc_port}" if ":" in self.host else f"{self.host}:{self.grpc_port}"
 
 
 def load(environment: Mapping[str, str] | None = None) -> Settings:

@@ -91,6 +91,22 @@ class Triton:
             return False
         return bool(response.ready)
 
+    async def model_config(self, model: str, version: int, timeout_s: float) -> Any:
+        """Return Triton's ModelConfigResponse."""
+        request = service_pb2.ModelConfigRequest(name=model, version=str(version))
+        try:
+            return await self._next().stub.ModelConfig(request, timeout=timeout_s)
+        except grpc.aio.AioRpcError as error:
+            raise translate(error) from error
+
+    async def model_statistics(self, model: str, version: int, timeout_s: float) -> Any:
+        """Return Triton's ModelStatisticsResponse."""
+        request = service_pb2.ModelStatisticsRequest(name=model, version=str(version))
+        try:
+            return await self._next().stub.ModelStatistics(request, timeout=timeout_s)
+        except grpc.aio.AioRpcError as error:
+            raise translate(error) from error
+
     async def probe(self) -> None:
         """Ask every address once whether it is ready, and remember the answers."""
         await asyncio.gather(*map(self._probe, self._upstreams))

@@ -25,7 +25,7 @@ def free_port() -> int:
 def environment(**settings: str | float | Path) -> dict[str, str]:
     """This environment without Retort's settings, with these."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("RETORT_")}
-    inherited |= {"PYTHONPATH": str(SERVICES), "OMP_NUM_THREADS": "1"}
+    inherited |= {"PYTHONPATH": str(SERVICES), "OMP_NUM_THREADS": "1", "RETORT_GRPC_PORT": str(free_port())}
     return inherited | {f"RETORT_{name.upper()}": str(value) for name, value in settings.items()}
 
 
