@@ -1,12 +1,14 @@
 """`python -m gateway`: the process."""
 
 import sys
+from functools import partial
 
 import uvicorn
 from prometheus_client import start_http_server
 
 from gateway import logs
 from gateway.app import build
+from gateway.connection import Connection, HeadLimits
 from gateway.errors import RepositoryError, SettingsError
 from gateway.server import DrainingServer, bind
 from gateway.settings import Settings, load
@@ -37,7 +39,7 @@ def serve(settings: Settings) -> None:
     config = uvicorn.Config(
         gateway.app,
         loop="uvloop",
-        http="httptools",
+        http=partial(Connection, limits=HeadLimits(settings.gateway_head_timeout_s, settings.gateway_max_head_bytes)),  # type: ignore[arg-type]  # a protocol class, for uvicorn
         ws="none",
         log_config=None,
         access_log=False,

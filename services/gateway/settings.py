@@ -42,6 +42,8 @@ class Settings(BaseModel):
     gateway_shutdown_s: int = Field(20, ge=1, description="for requests in flight to end, on closing")
     gateway_deadline_ms: int = Field(10_000, ge=1, description="for callers that send no x-deadline-ms")
     gateway_max_deadline_ms: int = Field(60_000, ge=1)
+    gateway_head_timeout_s: float = Field(10.0, gt=0, description="for a request's headers to arrive")
+    gateway_max_head_bytes: int = Field(32_768, ge=1024, description="of a request's headers")
     gateway_max_body_bytes: int = Field(1 << 20, ge=1)
     gateway_max_texts: int = Field(256, ge=1, description="texts of one call")
     gateway_max_inflight: int = Field(1024, ge=1, description="requests inside at once; more get 429")

@@ -207,7 +207,7 @@ async def test_reports_what_a_batch_was() -> None:
     ],
 )
 def test_choosing(lengths: list[int], limit: BatchLimits, chosen: list[int]) -> None:
-    assert choose(lengths, limit) == chosen
+    assert choose(lengths, limit, limit.max_rows) == chosen
 
 
 async def until(condition: object) -> None:
