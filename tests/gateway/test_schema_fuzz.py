@@ -9,6 +9,7 @@ from typing import Any
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.errors import Unsatisfiable
+from schemathesis.core.result import Ok
 
 from tests.gateway.test_faults import CHAOS, gateway
 
@@ -22,6 +23,7 @@ def test_no_request_of_the_schema_breaks_the_gateway(published: Path, tmp_path: 
     with gateway(published, tmp_path, dead) as served:
         schema = schemathesis.openapi.from_url(f"{served.url}/openapi.json")
         for found in schema.get_all_operations():
+            assert isinstance(found, Ok), found
             operation = found.ok()
             for mode in schemathesis.GenerationMode:
 
