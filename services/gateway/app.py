@@ -71,7 +71,7 @@ def build(settings: Settings) -> Gateway:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        triton.open()
+        await triton.open()
         await catalog.refresh()
         watches = [
             asyncio.create_task(catalog.watch(settings.gateway_poll_s)),

@@ -17,7 +17,7 @@ PROBLEMS = {
     "404": "No such model or version",
     "413": "The body is too large",
     "429": "Too busy; see Retry-After",
-    "503": "The model or the model server is not available",
+    "503": "The model or the model server is not available, or failed",
     "504": "The deadline passed",
 }
 HEADERS = {

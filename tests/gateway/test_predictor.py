@@ -27,7 +27,7 @@ async def catalog(repository: Path, fake_triton: FakeTriton) -> AsyncIterator[Ca
     publish_tiny(repository, swapped=True)
     metrics = Metrics()
     triton = Triton([fake_triton.url], metrics)
-    triton.open()
+    await triton.open()
     make = partial(Target, triton=triton, batching=Batching(8, 2, 100), metrics=metrics, cohort="stable")
     catalog = Catalog(Repository(str(repository)), make, metrics, None)
     await catalog.refresh()

@@ -20,7 +20,7 @@ async def target(published: Path, fake_triton: FakeTriton) -> AsyncIterator[Targ
     """The tiny model's stable version, 4 rows a batch."""
     metrics = Metrics()
     triton = Triton([fake_triton.url], metrics)
-    triton.open()
+    await triton.open()
     stored = Repository(str(published)).scan({})["tiny"].versions[1]
     yield Target(stored, triton, Batching(4, 2, 100), metrics, cohort="stable")
     await triton.close()
