@@ -8,6 +8,8 @@ from gateway.metrics import LabelCache, Metrics
 
 log = logging.getLogger("gateway.access")
 
+CLIENT_LEFT = 499  # nginx's number: nobody sees it but metrics and the log
+
 
 class AccessLog:
     """Counts, times and logs answers; never a caller's text."""

@@ -24,7 +24,7 @@ from gateway.api.predict import predict_routes
 from gateway.auth import ApiKeys, refuse_open_bind
 from gateway.call import CALL
 from gateway.catalog import Catalog
-from gateway.errors import NotFoundError, RequestError
+from gateway.errors import RequestError
 from gateway.grpc_api.server import GrpcServer
 from gateway.grpc_api.service import Service
 from gateway.headers import RequestLimits
@@ -125,8 +125,7 @@ def build(settings: Settings) -> Gateway:
 async def _unrouted(request: Request, error: Exception) -> Response:
     """404 and 405 of the router."""
     status = error.status_code if isinstance(error, HTTPException) else 500
-    code, what = ("method_not_allowed", "not allowed") if status == 405 else (NotFoundError.code, "not a route")
-    answer = _plain(request, status, code, f"{request.method} {request.url.path[:200]} is {what}; see /openapi.json")
+    answer = http_errors.unrouted(status, request.method, request.url.path, _request_id(request))
     if isinstance(error, HTTPException) and error.headers:
         answer.headers.update(error.headers)
     return answer
@@ -144,6 +143,9 @@ async def _bug(request: Request, error: Exception) -> Response:
 
 
 def _plain(request: Request, status: int, code: str, message: str) -> Response:
+    return http_errors.plain(status, code, message, path=request.url.path, request_id=_request_id(request))
+
+
+def _request_id(request: Request) -> str:
     call = request.scope.get(CALL)
-    request_id = call.request_id if call is not None else ""
-    return http_errors.plain(status, code, message, path=request.url.path, request_id=request_id)
+    return call.request_id if call is not None else ""

@@ -111,7 +111,7 @@ class Batcher(Generic[Row, Result]):
         self._in_flight: set[asyncio.Task[None]] = set()
         self._rows_in_flight = 0
         self._pump_is_due = False
-        self._linger: asyncio.TimerHandle | None = None
+        self._linger_is_due = False
         self._rows_per_s = 0.0
 
     @property
@@ -178,11 +178,15 @@ class Batcher(Generic[Row, Result]):
         """Whether the oldest row has waited long enough for company; if not, see to it that it will be asked again."""
         if len(self._in_flight) + 1 == self._limits.max_in_flight > 1:
             return False  # the last batch only waits at the model server: it goes when another has landed, or full
-        loop = asyncio.get_running_loop()
         left_s = self._queue[0].call.submitted_s + LINGER_S - time.monotonic()
-        if left_s > 0 and (self._linger is None or self._linger.cancelled() or self._linger.when() <= loop.time()):
-            self._linger = loop.call_later(left_s, self._pump)
+        if left_s > 0 and not self._linger_is_due:
+            self._linger_is_due = True
+            asyncio.get_running_loop().call_later(left_s, self._linger_ends)
         return left_s <= 0
+
+    def _linger_ends(self) -> None:
+        self._linger_is_due = False
+        self._pump()
 
     def _take(self, most: int) -> list[_Waiting[Row, Result]]:
         limits = self._limits

@@ -62,7 +62,8 @@ class HotRoutes:
         route, path = found
         call: Call = scope[CALL]
         if scope["method"] != "POST":
-            answer = http_errors.not_allowed(scope["method"], scope["path"], call.request_id)
+            answer = http_errors.unrouted(405, scope["method"], scope["path"], call.request_id)
+            answer.headers["allow"] = "POST"
             await answer(scope, receive, send)
             return
         reply = await route.handler(Asked(call, await _whole(receive), path))

@@ -58,9 +58,8 @@ def plain(status: int, code: str, message: str, *, path: str, request_id: str) -
     return Response(orjson.dumps(content), status_code=status, media_type="application/json")
 
 
-def not_allowed(method: str, path: str, request_id: str) -> Response:
-    """Return the 405 of a route that only takes POST."""
-    message = f"{method} {path[:200]} is not allowed; see /openapi.json"
-    answer = plain(405, "method_not_allowed", message, path=path, request_id=request_id)
-    answer.headers["allow"] = "POST"
-    return answer
+def unrouted(status: int, method: str, path: str, request_id: str) -> Response:
+    """Return the 404 of a path that nobody answers, or the 405 of one that is answered to other methods."""
+    code, what = ("method_not_allowed", "not allowed") if status == 405 else (errors.NotFoundError.code, "not a route")
+    message = f"{method} {path[:200]} is {what}; see /openapi.json"
+    return plain(status, code, message, path=path, request_id=request_id)

@@ -7,7 +7,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import headers, http_errors
-from gateway.access import AccessLog
+from gateway.access import CLIENT_LEFT, AccessLog
 from gateway.auth import ApiKeys
 from gateway.body import Body
 from gateway.call import CALL, Call
@@ -18,7 +18,6 @@ log = logging.getLogger(__name__)
 
 NEEDS_NO_KEY = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready", "/docs", "/openapi.json"})
 DOCS_ASSETS = "/docs-assets"
-CLIENT_LEFT = 499  # nginx's number: nobody sees it but metrics and the log
 
 
 class RequestMiddleware:

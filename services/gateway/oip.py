@@ -11,8 +11,8 @@ import numpy as np
 from gateway.call import Call
 from gateway.errors import InvalidRequestError
 from gateway.payload import Tensor
-from gateway.predictor import Answer, Predictor
-from gateway.target import RawOptions, Target
+from gateway.predictor import Answer, Predictor, TensorAnswer
+from gateway.target import RawOptions
 from gateway.tensors import Ints, Prediction, probabilities
 from gateway.tokenizer import Text
 
@@ -38,14 +38,6 @@ class Inference:
 
 
 @dataclass(frozen=True, slots=True)
-class Inferred:
-    """Who answered, and what."""
-
-    target: Target
-    outputs: list[Tensor]
-
-
-@dataclass(frozen=True, slots=True)
 class Question:
     """What an inference call means: either `texts` or the model's own `tensors`."""
 
@@ -55,16 +47,15 @@ class Question:
     priority: int
 
 
-async def infer(predictor: Predictor, call: Call, model: str, version: int | None, asked: Inference) -> Inferred:
+async def infer(predictor: Predictor, call: Call, model: str, version: int | None, asked: Inference) -> TensorAnswer:
     """Answer an inference call."""
     question = understand(asked)
     call.deadline_s = min(call.deadline_s, time.monotonic() + question.timeout_s)
     if question.texts is not None:
         answer = await predictor.predict(call, model, question.texts, version, question.priority)
-        return Inferred(answer.target, _text_outputs(answer, asked.outputs))
-    classes = max((wanted.classification for wanted in asked.outputs), default=0)
-    raw = await predictor.compute(call, model, question.tensors, version, RawOptions(question.priority, classes))
-    return Inferred(raw.target, raw.outputs)
+        return TensorAnswer(answer.target, _text_outputs(answer, asked.outputs))
+    classes = max((output.classification for output in asked.outputs), default=0)
+    return await predictor.compute(call, model, question.tensors, version, RawOptions(question.priority, classes))
 
 
 def understand(asked: Inference) -> Question:
@@ -74,8 +65,6 @@ def understand(asked: Inference) -> Question:
         raise InvalidRequestError("inputs is empty")
     if len(set(names)) != len(names):
         raise InvalidRequestError("two inputs have the same name")
-    for tensor in asked.inputs:
-        refuse_parameters(f"input {tensor.name!r}", tensor.parameters)
     timeout_s, priority = _timeout_s(asked.parameters), _priority(asked.parameters)
     if names == ["text"]:
         _check_outputs(asked.outputs, ("label", "score"))
@@ -104,11 +93,7 @@ def read_ints(tensor: Tensor) -> Ints:
     if tensor.datatype != "INT64":
         raise InvalidRequestError(f"input {tensor.name!r} must have datatype INT64, not {tensor.datatype!r}")
     if isinstance(tensor.data, bytes):
-        if len(tensor.data) != 8 * math.prod(shape):
-            raise InvalidRequestError(
-                f"{tensor.name!r} has {len(tensor.data)} bytes, its type and shape say {8 * math.prod(shape)}"
-            )
-        return np.frombuffer(tensor.data, "<i8").reshape(shape)
+        return tensor.numbers(tensor.data).reshape(shape)
     if not all(type(item) is int for item in tensor.data):
         raise InvalidRequestError(f"input {tensor.name!r} holds something that is not an integer")
     if len(tensor.data) != math.prod(shape):

@@ -2,11 +2,12 @@
 
 import math
 import struct
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from gateway.errors import InvalidRequestError
 
@@ -28,14 +29,13 @@ class Tensor:
     datatype: str
     shape: tuple[int, ...]
     data: bytes | Sequence[Any]
-    parameters: Mapping[str, Any] = field(default_factory=dict)
 
     def raw(self) -> bytes:
         """Return the contents as Triton's binary extension and gRPC's raw contents have them."""
         if isinstance(self.data, bytes):
             return self.data
         if self.datatype == "BYTES":
-            elements = [item if isinstance(item, bytes) else str(item).encode() for item in self.data]
+            elements = [str(item).encode() for item in self.data]
             return b"".join([part for item in elements for part in (SIZE.pack(len(item)), item)])
         return np.asarray(self.data, dtype=DTYPES[self.datatype]).tobytes()
 
@@ -45,13 +45,17 @@ class Tensor:
             return self.data
         if self.datatype == "BYTES":
             return _texts(self.name, self.data)
+        return list(self.numbers(self.data).tolist())
+
+    def numbers(self, raw: bytes) -> npt.NDArray[Any]:
+        """Return raw contents as a flat array; raises InvalidRequestError when they do not fit type and shape."""
         if self.datatype not in DTYPES:
             raise InvalidRequestError(f"{self.name!r} has datatype {self.datatype!r}, which is not known")
         dtype = np.dtype(DTYPES[self.datatype])
         wanted = math.prod(self.shape) * dtype.itemsize
-        if len(self.data) != wanted:
-            raise InvalidRequestError(f"{self.name!r} has {len(self.data)} bytes, its type and shape say {wanted}")
-        return list(np.frombuffer(self.data, dtype).tolist())
+        if len(raw) != wanted:
+            raise InvalidRequestError(f"{self.name!r} has {len(raw)} bytes, its type and shape say {wanted}")
+        return np.frombuffer(raw, dtype)
 
 
 def _texts(name: str, raw: bytes) -> list[str]:

@@ -23,8 +23,8 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class RawAnswer:
-    """Who answered, and the model's outputs as Triton gave them."""
+class TensorAnswer:
+    """Who answered, and the outputs as tensors."""
 
     target: Target
     outputs: list[Tensor]
@@ -53,14 +53,14 @@ class Predictor:
 
     async def compute(
         self, call: Call, model: str, inputs: Mapping[str, Ints], version: int | None, options: RawOptions
-    ) -> RawAnswer:
+    ) -> TensorAnswer:
         """Answer the caller's own tensors from `model`, passed through once they are known to be harmless."""
         with self._admission:
             target = self._choose(call, model, version)
             started_s = time.monotonic()
             outputs = await target.compute(inputs, call.deadline_s, options)
             call.steps_s["triton"] = time.monotonic() - started_s
-            return RawAnswer(target, outputs)
+            return TensorAnswer(target, outputs)
 
     def _choose(self, call: Call, model: str | None, version: int | None) -> Target:
         target = self._catalog.target(model if model is not None else self._catalog.default_model())

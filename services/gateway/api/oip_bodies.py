@@ -9,8 +9,9 @@ import orjson
 from gateway.api.bodies import parse_object
 from gateway.errors import InvalidRequestError
 from gateway.hot import Reply
-from gateway.oip import Inference, Inferred, kind, refuse_parameters, wanted
+from gateway.oip import Inference, kind, refuse_parameters, wanted
 from gateway.payload import Tensor
+from gateway.predictor import TensorAnswer
 
 HEADER_LENGTH = b"inference-header-content-length"
 
@@ -50,7 +51,7 @@ def parse_infer(body: bytes, header_length: bytes | None = None) -> tuple[Infere
     return Inference(request_id, inputs, outputs, parameters), Form(binary, by_default)
 
 
-def reply(asked: Inference, form: Form, inferred: Inferred) -> Reply:
+def reply(asked: Inference, form: Form, inferred: TensorAnswer) -> Reply:
     """Return the answer in the form that the caller wants."""
     manifest = inferred.target.manifest
     content: dict[str, object] = {"model_name": manifest.model, "model_version": inferred.target.version}

@@ -7,8 +7,9 @@ from tritonclient.grpc import service_pb2
 
 from gateway.errors import InvalidRequestError
 from gateway.metadata import ModelInfo
-from gateway.oip import Inference, Inferred, wanted
+from gateway.oip import Inference, refuse_parameters, wanted
 from gateway.payload import Tensor
+from gateway.predictor import TensorAnswer
 
 TYPED = {"BYTES": "bytes_contents", "INT64": "int64_contents"}  # the fields of the types that models here read
 
@@ -18,21 +19,17 @@ def read_infer(message: Any) -> Inference:
     raw = message.raw_input_contents
     if raw and len(raw) != len(message.inputs):
         raise InvalidRequestError(f"{len(raw)} raw contents for {len(message.inputs)} inputs")
-    inputs = [
-        Tensor(
-            tensor.name[:64],
-            tensor.datatype,
-            tuple(tensor.shape),
-            raw[index] if raw else _typed(tensor),
-            _parameters(tensor.parameters),
-        )
-        for index, tensor in enumerate(message.inputs)
-    ]
+    inputs = []
+    for index, tensor in enumerate(message.inputs):
+        name = tensor.name[:64]
+        refuse_parameters(f"input {name!r}", _parameters(tensor.parameters))
+        data = raw[index] if raw else _typed(tensor)
+        inputs.append(Tensor(name, tensor.datatype, tuple(tensor.shape), data))
     outputs = [wanted(output.name[:64], _parameters(output.parameters)) for output in message.outputs]
     return Inference(message.id or None, inputs, outputs, _parameters(message.parameters))
 
 
-def write_infer(asked: Inference, inferred: Inferred) -> Any:
+def write_infer(asked: Inference, inferred: TensorAnswer) -> Any:
     """Return the ModelInferResponse, its tensors raw."""
     answer = service_pb2.ModelInferResponse(
         model_name=inferred.target.manifest.model, model_version=inferred.target.version, id=asked.id or ""

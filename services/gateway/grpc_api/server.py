@@ -1,7 +1,6 @@
 """The gRPC server: the inference service, health and reflection on one port."""
 
 import asyncio
-from collections.abc import Callable
 from contextlib import suppress
 
 import grpc
@@ -47,7 +46,7 @@ class GrpcServer:
                 f"cannot listen on {self._address} (gRPC): free the port or set RETORT_GRPC_PORT to another one"
             ) from error
         await self._show(ready=self._service.is_ready())
-        self._watch = asyncio.create_task(self._follow(self._service.is_ready))
+        self._watch = asyncio.create_task(self._follow())
         await server.start()
 
     async def stop(self, grace_s: float) -> None:
@@ -60,10 +59,10 @@ class GrpcServer:
             await self._health.enter_graceful_shutdown()
             await self._server.stop(grace_s)
 
-    async def _follow(self, is_ready: Callable[[], bool]) -> None:
+    async def _follow(self) -> None:
         shown = None
         while True:
-            if (ready := is_ready()) != shown:
+            if (ready := self._service.is_ready()) != shown:
                 await self._show(ready=ready)
                 shown = ready
             await asyncio.sleep(HEALTH_EVERY_S)

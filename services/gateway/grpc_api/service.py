@@ -11,7 +11,7 @@ import grpc.aio
 from tritonclient.grpc import service_pb2
 
 from gateway import grpc_errors, headers, http_errors, metadata, oip
-from gateway.access import AccessLog
+from gateway.access import CLIENT_LEFT, AccessLog
 from gateway.auth import ApiKeys
 from gateway.call import Call
 from gateway.catalog import Catalog
@@ -24,7 +24,6 @@ from gateway.predictor import Predictor
 log = logging.getLogger(__name__)
 
 SERVICE = "inference.GRPCInferenceService"
-CLIENT_LEFT = 499
 NO_STREAMS = "streaming comes with generation; ask with ModelInfer"
 
 Work = Callable[[Call, Any], Awaitable[Any]]
