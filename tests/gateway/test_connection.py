@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.connection import Corked
-from tests.gateway.processes import environment, free_port, process, status, wait_until
+from tests.gateway.processes import gateway
 
 HEAD_S = 0.5
 
@@ -17,19 +17,9 @@ HEAD_S = 0.5
 @pytest.fixture(scope="module")
 def port(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """A gateway that waits half a second for a head."""
-    found, log = free_port(), tmp_path_factory.mktemp("logs") / "gateway.log"
-    variables = environment(
-        model_repository=published,
-        triton_urls="127.0.0.1:1",
-        http_port=found,
-        metrics_port=free_port(),
-        gateway_head_timeout_s=HEAD_S,
-        gateway_max_head_bytes=4096,
-        gateway_drain_s=0,
-    )
-    with process("gateway", variables, log):
-        wait_until(lambda: status(f"http://127.0.0.1:{found}/readyz") == 200, 15, log)
-        yield found
+    logs = tmp_path_factory.mktemp("logs")
+    with gateway(published, logs, 1, gateway_head_timeout_s=HEAD_S, gateway_max_head_bytes=4096) as served:
+        yield served.port
 
 
 def everything(connection: socket.socket) -> bytes:

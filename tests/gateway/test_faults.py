@@ -18,50 +18,13 @@ from threading import Event, Lock, Thread
 import httpx
 import pytest
 
-from tests.gateway.processes import environment, free_port, process, status, wait_until
+from tests.gateway.processes import free_port, gateway, status, wait_until
 from tests.model_server_process import ModelServer, model_server
 
-START_S = 20.0
 DEADLINE_MS = 3000
 FUZZED = 500
 # Set by `make chaos`: many times the default suite's requests.
 CHAOS = int(os.environ.get("CHAOS", "1"))
-
-
-@dataclass(frozen=True)
-class Served:
-    """A gateway process."""
-
-    process: subprocess.Popen[bytes]
-    port: int
-    metrics_port: int
-
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return f"http://127.0.0.1:{self.port}"
-
-    def metric(self, name: str) -> float:
-        """The value of a metric without labels."""
-        lines = httpx.get(f"http://127.0.0.1:{self.metrics_port}/metrics").text.splitlines()
-        return float(next(line.split()[-1] for line in lines if line.startswith(f"{name} ")))
-
-
-@contextmanager
-def gateway(repository: Path, tmp_path: Path, *tritons: int, drain_s: float = 0) -> Iterator[Served]:
-    """A gateway in front of Tritons on these ports, ready."""
-    port, metrics_port = free_port(), free_port()
-    log = tmp_path / f"gateway-{port}.log"
-    variables = environment(
-        model_repository=repository,
-        triton_urls=",".join(f"127.0.0.1:{triton}" for triton in tritons),
-        http_port=port,
-        metrics_port=metrics_port,
-        gateway_drain_s=drain_s,
-    )
-    with process("gateway", variables, log) as running:
-        wait_until(lambda: status(f"http://127.0.0.1:{port}/readyz") == 200, START_S, log)
-        yield Served(running, port, metrics_port)
 
 
 @dataclass
@@ -199,7 +162,7 @@ def test_a_gateway_that_drains_behind_a_load_balancer(published: Path, tmp_path:
     with model_server(published, tmp_path / "triton.log") as triton:
         served_by_now(triton)
         with (
-            gateway(published, tmp_path, triton.grpc, drain_s=3) as one,
+            gateway(published, tmp_path, triton.grpc, gateway_drain_s=3) as one,
             gateway(published, tmp_path, triton.grpc) as two,
         ):
             front = free_port()

@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis.core.result import Ok
 
-from tests.gateway.test_faults import CHAOS, gateway
+from tests.gateway.processes import gateway
+from tests.gateway.test_faults import CHAOS
 
 EXAMPLES = 15  # of each operation and mode
 

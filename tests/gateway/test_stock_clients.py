@@ -16,7 +16,7 @@ from tritonclient.grpc import aio as triton_grpc_aio
 from tritonclient.http import aio as triton_http_aio
 from tritonclient.utils import InferenceServerException
 
-from tests.gateway.processes import environment, free_port, process, status, wait_until
+from tests.gateway.processes import gateway, wait_until
 from tests.model_server_process import model_server
 from tests.tiny_model import WORDS
 
@@ -35,21 +35,10 @@ class Doors:
 def doors(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
     """A gateway in front of a real model server."""
     logs = tmp_path_factory.mktemp("logs")
-    http, grpc_port = free_port(), free_port()
     with model_server(published, logs / "model_server.log") as server:
         server.wait("tiny", ready=True)
-        variables = environment(
-            model_repository=published,
-            triton_urls=f"127.0.0.1:{server.grpc}",
-            http_port=http,
-            grpc_port=grpc_port,
-            metrics_port=free_port(),
-            gateway_drain_s=0,
-        )
-        log = logs / "gateway.log"
-        with process("gateway", variables, log):
-            wait_until(lambda: status(f"http://127.0.0.1:{http}/readyz") == 200, 20, log)
-            yield Doors(http, grpc_port)
+        with gateway(published, logs, server.grpc) as served:
+            yield Doors(served.port, served.grpc_port)
 
 
 def text_input(client: Any) -> Any:
