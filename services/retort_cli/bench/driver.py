@@ -1,7 +1,9 @@
 """A driver in Python: a module of this package, run as a process of its own so that it shares no lock with us."""
 
 import json
+import os
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,16 +16,26 @@ from retort_cli.errors import CommandError
 
 def run_program(command: Sequence[str], folder: Path, timeout_s: float, *, job: str = "") -> str:
     """Run `command` in `folder` and return what it prints; CommandError has its last words when it fails."""
-    try:
-        done = subprocess.run(
-            command, cwd=folder, input=job, capture_output=True, text=True, timeout=timeout_s, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise CommandError(f"{command[0]} did not end within {timeout_s:.0f} s: {shlex.join(command)}") from error
-    if done.returncode:
-        words = (done.stderr.strip() or done.stdout.strip() or "(it said nothing)").splitlines()[-1]
+    with subprocess.Popen(
+        command,
+        cwd=folder,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    ) as process:
+        try:
+            output, complaint = process.communicate(job, timeout_s)
+        except BaseException as error:  # Ctrl-C as well: it and its children must not go on working
+            os.killpg(process.pid, signal.SIGKILL)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise CommandError(f"{shlex.join(command)} did not end within {timeout_s:.0f} s") from error
+            raise
+    if process.returncode:
+        words = (complaint.strip() or output.strip() or "(it said nothing)").splitlines()[-1]
         raise CommandError(f"{shlex.join(command)} failed: {words}")
-    return done.stdout
+    return output
 
 
 def run_driver(module: str, job: dict[str, Any], folder: Path, timeout_s: float) -> Any:

@@ -120,6 +120,7 @@ class Report:
         yield from _title("The ladder")
         yield from _table([rung.row for rung in found.rungs], gains=[rung.gain for rung in found.rungs])
         yield ""
+        yield f"Model server of the lowest two rungs: {found.base}, the fastest choice here for one call at a time."
         yield f"Product {found.product:.1f}x; the reference chapter reports {REFERENCE_PRODUCT}x for its own steps."
         if found.note:
             yield f"Note: {found.note}."

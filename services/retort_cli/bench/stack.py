@@ -16,6 +16,7 @@ ALWAYS = {
     "RETORT_TRITON_HOST": "127.0.0.1",
     "RETORT_AUTH": "off",
     "RETORT_CACHE": "off",
+    "RETORT_GATEWAY_DRAIN_S": "0",  # nobody waits for these gateways
 }
 
 
