@@ -25,6 +25,9 @@ lint: .test ## formatting, lint, types and the import rules
 load: .test ## two minutes of load against a running `make up`
 	@$(BIN)/locust -f loadtests/locustfile.py --headless -u 16 -r 16 -t 120s --host http://127.0.0.1:8080
 
+bench: .up ## how fast this machine serves a model of model-repo/, beside what limits it (about ten minutes)
+	@$(BIN)/retort bench
+
 chaos: .test ## faults in real processes, and 10,000 malformed HTTP requests
 	@CHAOS=20 $(BIN)/python -m pytest tests/gateway/test_faults.py tests/gateway/test_schema_fuzz.py
 
@@ -47,4 +50,4 @@ clean: ## remove the virtual environment and run logs (never the model repositor
 .up .test:
 	@$(PYTHON) bootstrap.py $(@:.%=%)
 
-.PHONY: help up test lint load chaos chart lock clean .up .test
+.PHONY: help up test lint load bench chaos chart lock clean .up .test
