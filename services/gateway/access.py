@@ -10,7 +10,7 @@ log = logging.getLogger("gateway.access")
 
 
 class AccessLog:
-    """Counts, times and logs answers; never a caller's text."""
+    """Counts, times and logs answers; a caller's text only where an operator switched that on."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = LabelCache(metrics)
@@ -26,7 +26,8 @@ class AccessLog:
             code=str(status),
             seconds=seconds,
         )
-        level = logging.WARNING if status >= 500 else logging.INFO if status >= 400 else logging.DEBUG
+        shown = status >= 400 or call.text is not None
+        level = logging.WARNING if status >= 500 else logging.INFO if shown else logging.DEBUG
         if log.isEnabledFor(level):
             fields = {
                 "request_id": call.request_id,
@@ -38,6 +39,9 @@ class AccessLog:
                 "model": call.model,
                 "version": call.version,
                 "cohort": call.cohort,
-                "tenant": call.tenant,
+                "key": call.caller.name,
+                "tenant": call.caller.tenant,
             }
+            if call.text is not None:
+                fields["text"] = call.text
             log.log(level, "request", extra={"fields": fields})
