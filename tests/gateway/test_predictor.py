@@ -21,7 +21,6 @@ from tests.gateway.fake_triton import FakeTriton
 from tests.gateway.test_batcher import soon_s
 from tests.tiny_model import publish_tiny
 
-
 PLAIN = Caller("alice", "acme")
 
 
