@@ -34,6 +34,9 @@ chaos: .test ## faults in real processes, and 10,000 malformed HTTP requests
 chart: .test ## render and check the Helm chart
 	@$(BIN)/python -m pytest tests/deploy
 
+audit: .test ## look every pinned dependency up in PyPI's list of known vulnerabilities (needs the internet)
+	@.ci/audit
+
 lock: ## resolve constraints.txt anew from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml bootstrap.in --all-extras --universal --python-version 3.11 \
 	  --no-annotate --no-header --output-file constraints.txt $(NOT_LOCKED)
@@ -50,4 +53,4 @@ clean: ## remove the virtual environment and run logs (never the model repositor
 .up .test:
 	@$(PYTHON) bootstrap.py $(@:.%=%)
 
-.PHONY: help up test lint load bench chaos chart lock clean .up .test
+.PHONY: help up test lint load bench chaos chart audit lock clean .up .test

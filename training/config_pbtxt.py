@@ -19,7 +19,7 @@ output [
 version_policy {{ latest {{ num_versions: 1 }} }}
 # The loader sets the count from the machine that serves.
 instance_group [ {{ count: 1 kind: {kind} }} ]
-# What waits here is merged, nothing is delayed. Without a queue policy: with one (a time limit, a size) Triton 2.51 lets
+# What waits here is merged, nothing is delayed. Without a queue policy: with one (a time limit, a size) Triton lets
 # requests lie for half a second now and then (triton-inference-server/server#8870). The gateway bounds queue and waits.
 dynamic_batching {{ }}
 parameters [

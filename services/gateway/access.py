@@ -12,7 +12,7 @@ CLIENT_LEFT = 499  # nginx's number: nobody sees it but metrics and the log
 
 
 class AccessLog:
-    """Counts, times and logs answers; never a caller's text."""
+    """Counts, times and logs answers; a caller's text only where an operator switched that on."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = LabelCache(metrics)
@@ -28,7 +28,8 @@ class AccessLog:
             code=str(status),
             seconds=seconds,
         )
-        level = logging.WARNING if status >= 500 else logging.INFO if status >= 400 else logging.DEBUG
+        shown = status >= 400 or call.text is not None
+        level = logging.WARNING if status >= 500 else logging.INFO if shown else logging.DEBUG
         if log.isEnabledFor(level):
             fields = {
                 "request_id": call.request_id,
@@ -40,6 +41,9 @@ class AccessLog:
                 "model": call.model,
                 "version": call.version,
                 "cohort": call.cohort,
-                "tenant": call.tenant,
+                "key": call.caller.name,
+                "tenant": call.caller.tenant,
             }
+            if call.text is not None:
+                fields["text"] = call.text
             log.log(level, "request", extra={"fields": fields})

@@ -9,34 +9,35 @@ from functools import partial
 from importlib.metadata import version
 
 from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
 
-from gateway import http_errors
 from gateway.access import AccessLog
+from gateway.admin.app import build_admin
+from gateway.admin.routes import Inside
 from gateway.admission import Admission
 from gateway.api.health import health_router
 from gateway.api.oip import infer_routes, metadata_router, triton_router
 from gateway.api.predict import predict_routes
 from gateway.auth import ApiKeys, refuse_open_bind
-from gateway.call import CALL
 from gateway.catalog import Catalog
-from gateway.errors import RequestError
+from gateway.errors import SettingsError
+from gateway.fallbacks import add_fallbacks
+from gateway.gate import Gate
 from gateway.grpc_api.server import GrpcServer
 from gateway.grpc_api.service import Service
 from gateway.headers import RequestLimits
 from gateway.hot import HotRoutes
 from gateway.lifecycle import Lifecycle
 from gateway.metrics import Metrics
-from gateway.middleware import DOCS_ASSETS, AuthMiddleware, RequestMiddleware
+from gateway.middleware import DOCS_ASSETS, RequestMiddleware
 from gateway.openapi import describe
 from gateway.predictor import Predictor
+from gateway.rate_limit import RateLimiter
+from gateway.redis_buckets import RedisBuckets
 from gateway.repository import Repository
 from gateway.settings import Settings
 from gateway.target import Batching, Target
+from gateway.tls import Certificate
 from gateway.triton import Triton
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,8 @@ class Gateway:
 
     app: FastAPI
     grpc: GrpcServer
+    admin: FastAPI | None
+    certificate: Certificate | None
     metrics: Metrics
     lifecycle: Lifecycle
     catalog: Catalog
@@ -55,33 +58,52 @@ class Gateway:
 
 def build(settings: Settings) -> Gateway:
     """Make a gateway; raises SettingsError when it must not start like this."""
-    keys = ApiKeys({})
+    keys = ApiKeys.none(settings.host)
     if settings.auth == "on" and settings.api_keys_file is not None:
         keys = ApiKeys.read(settings.api_keys_file)
     refuse_open_bind(settings.host, keys, auth=settings.auth == "on")
+    admin_keys = _admin_keys(settings, keys)
+    certificate = None
+    if settings.tls_cert_file is not None and settings.tls_key_file is not None:
+        certificate = Certificate(settings.tls_cert_file, settings.tls_key_file)
     metrics, lifecycle = Metrics(), Lifecycle()
+    buckets = RedisBuckets(settings.redis_url, metrics) if settings.redis_url else None
+    gate = Gate(keys, RateLimiter(metrics, buckets))
     triton = Triton(settings.upstreams, metrics)
     batching = Batching(
         settings.gateway_batch_rows, settings.gateway_batches_in_flight, settings.gateway_max_queue_rows
     )
-    make_target = partial(Target, triton=triton, batching=batching, metrics=metrics, cohort="stable")
+    make_target = partial(Target, triton=triton, batching=batching, metrics=metrics)
     catalog = Catalog(Repository(settings.model_repository), make_target, metrics, settings.default_model)
     admission = Admission(settings.gateway_max_inflight, metrics)
-    predictor = Predictor(catalog, admission, max_texts=settings.gateway_max_texts)
+    predictor = Predictor(
+        catalog, admission, max_texts=settings.gateway_max_texts, log_text_share=settings.gateway_log_text_share
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await triton.open()
         await catalog.refresh()
-        watches = [
-            asyncio.create_task(catalog.watch(settings.gateway_poll_s)),
-            asyncio.create_task(triton.watch(settings.gateway_probe_s)),
+        if admin_keys is None:
+            log.info("the admin API is off: RETORT_ADMIN_KEY_FILE is not set")
+        watching = [
+            catalog.watch(settings.gateway_poll_s),
+            triton.watch(settings.gateway_probe_s),
+            *(
+                found.watch(settings.gateway_secrets_poll_s, metrics)
+                for found in (keys, admin_keys, certificate)
+                if found
+            ),
+            *([buckets.watch()] if buckets else []),
         ]
+        watches = [asyncio.create_task(watch) for watch in watching]
         yield
         for watch in watches:
             watch.cancel()
         await asyncio.gather(*watches, return_exceptions=True)
         await triton.close()
+        if buckets:
+            await buckets.close()
 
     def is_ready() -> bool:
         return catalog.is_ready and not lifecycle.draining
@@ -102,50 +124,44 @@ def build(settings: Settings) -> Gateway:
     app.include_router(health_router(catalog, triton, lifecycle))
     app.include_router(metadata_router(catalog, is_ready, release))
     app.include_router(triton_router(catalog))
-    app.add_exception_handler(HTTPException, _unrouted)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(Exception, _bug)
+    add_fallbacks(app)
     app.add_middleware(HotRoutes, routes=hot)
-    if keys:
-        app.add_middleware(AuthMiddleware, keys=keys)
     limits = RequestLimits(
         settings.gateway_max_body_bytes, settings.gateway_deadline_ms, settings.gateway_max_deadline_ms
     )
     access = AccessLog(metrics)
-    app.add_middleware(RequestMiddleware, limits=limits, access=access)
+    app.add_middleware(RequestMiddleware, gate=gate, limits=limits, access=access)
     grpc = GrpcServer(
-        Service(predictor, catalog, is_ready, keys, limits, access, release),
+        Service(predictor, catalog, is_ready, gate, limits, access, release),
         settings.grpc_address,
         max_message_bytes=settings.gateway_max_body_bytes,
         max_calls=settings.gateway_max_inflight,
+        credentials=certificate.grpc_credentials() if certificate else None,
     )
-    return Gateway(app, grpc, metrics, lifecycle, catalog)
+    admin = None
+    if admin_keys is not None:
+        inside = Inside(
+            catalog=catalog,
+            triton=triton,
+            admission=admission,
+            lifecycle=lifecycle,
+            keys=keys,
+            is_ready=is_ready,
+            redis_state=lambda: buckets.state if buckets else "not set",
+            config=settings.shown(),
+            version=release,
+        )
+        admin = build_admin(inside, Gate(admin_keys, RateLimiter(metrics)), access)
+    return Gateway(app, grpc, admin, certificate, metrics, lifecycle, catalog)
 
 
-async def _unrouted(request: Request, error: Exception) -> Response:
-    """404 and 405 of the router."""
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    answer = http_errors.unrouted(status, request.method, request.url.path, _request_id(request))
-    if isinstance(error, HTTPException) and error.headers:
-        answer.headers.update(error.headers)
-    return answer
-
-
-async def _invalid(request: Request, error: Exception) -> Response:
-    """A path or query parameter that FastAPI refused."""
-    return _plain(request, 400, RequestError.code, str(error).split("\n", 1)[0])
-
-
-async def _bug(request: Request, error: Exception) -> Response:
-    """Whatever nobody foresaw: the trace goes to the log, never to the caller."""
-    log.error("unforeseen error", exc_info=error)
-    return _plain(request, 500, "internal", "an unforeseen error; the log has it under this request id")
-
-
-def _plain(request: Request, status: int, code: str, message: str) -> Response:
-    return http_errors.plain(status, code, message, path=request.url.path, request_id=_request_id(request))
-
-
-def _request_id(request: Request) -> str:
-    call = request.scope.get(CALL)
-    return call.request_id if call is not None else ""
+def _admin_keys(settings: Settings, keys: ApiKeys) -> ApiKeys | None:
+    """Return the keys of the admin API; None when there are none and it stays off."""
+    if settings.admin_key_file is None:
+        return None
+    admin_keys = ApiKeys.read(settings.admin_key_file, "RETORT_ADMIN_KEY_FILE", options=False)
+    if admin_keys.digests & keys.digests:
+        raise SettingsError(
+            "a key is in RETORT_ADMIN_KEY_FILE and in RETORT_API_KEYS_FILE: administrators need their own"
+        )
+    return admin_keys

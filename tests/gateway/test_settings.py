@@ -30,7 +30,7 @@ def test_settings_do_not_change() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["TRITON_HOST", "TRITON_GRPC_PORT", "LOADER_PORT", "LOADER_POLL_S", "TARGET", "INSTANCES", "THREADS", "REDIS_URL"],
+    ["TRITON_HOST", "TRITON_GRPC_PORT", "LOADER_PORT", "LOADER_POLL_S", "TARGET", "INSTANCES", "THREADS", "ADMIN_KEY"],
 )
 def test_the_other_parts_settings_are_theirs(name: str) -> None:
     load({f"RETORT_{name}": "x", "PATH": "y"})
@@ -61,6 +61,7 @@ def test_an_unknown_setting_is_named(name: str, hint: str) -> None:
         ("RETORT_TRITON_URLS", ""),
         ("RETORT_TRITON_URLS", "triton"),
         ("RETORT_GATEWAY_POLL_S", "0"),
+        ("RETORT_GATEWAY_LOG_TEXT_SHARE", "1.1"),
     ],
 )
 def test_a_wrong_value_is_named(name: str, value: str) -> None:
@@ -70,6 +71,18 @@ def test_a_wrong_value_is_named(name: str, value: str) -> None:
 
 def test_what_the_command_line_reads_from_the_same_environment_is_left_alone() -> None:
     load({"RETORT_API_KEY": "for `retort predict`"})
+
+
+@pytest.mark.parametrize(("given", "missing"), [("CERT", "KEY"), ("KEY", "CERT")])
+def test_tls_needs_both_files(given: str, missing: str) -> None:
+    with pytest.raises(SettingsError, match=f"RETORT_TLS_{missing}_FILE is not set"):
+        load({f"RETORT_TLS_{given}_FILE": "x"})
+
+
+def test_what_is_shown_holds_no_password() -> None:
+    shown = load({"RETORT_REDIS_URL": "rediss://user:p@ss@redis:6379/0", "RETORT_API_KEYS_FILE": "keys"}).shown()
+    assert shown["RETORT_REDIS_URL"] == "rediss://***@redis:6379/0"
+    assert (shown["RETORT_API_KEYS_FILE"], shown["RETORT_HTTP_PORT"]) == ("keys", 8080)
 
 
 def test_an_empty_default_model_is_none() -> None:
