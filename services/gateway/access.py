@@ -1,19 +1,24 @@
-"""The record of an answered request: metrics and one log line, the same for both doors."""
+"""The record of an answered request: metrics, spans and one log line, the same for both doors."""
 
 import logging
 import time
 
 from gateway.call import Call
 from gateway.metrics import LabelCache, Metrics
+from gateway.tracing import Tracer
 
 log = logging.getLogger("gateway.access")
 
 
 class AccessLog:
-    """Counts, times and logs answers; never a caller's text."""
+    """Counts, times, traces and logs answers; never a caller's text."""
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = LabelCache(metrics)
+    def __init__(self, metrics: Metrics, tracer: Tracer) -> None:
+        self._metrics, self._tracer = LabelCache(metrics), tracer
+
+    def began(self, call: Call) -> None:
+        """Begin the record; the first thing that happens to a call."""
+        self._tracer.begin(call)
 
     def answered(self, call: Call, method: str, status: int) -> None:
         """Record one answer; `status` is HTTP's for both doors, so that one alert watches both."""
@@ -26,6 +31,7 @@ class AccessLog:
             code=str(status),
             seconds=seconds,
         )
+        self._tracer.finish(call, method, status)
         level = logging.WARNING if status >= 500 else logging.INFO if status >= 400 else logging.DEBUG
         if log.isEnabledFor(level):
             fields = {
@@ -40,4 +46,6 @@ class AccessLog:
                 "cohort": call.cohort,
                 "tenant": call.tenant,
             }
+            if call.trace is not None:
+                fields["trace_id"] = f"{call.trace.trace_id:032x}"
             log.log(level, "request", extra={"fields": fields})

@@ -37,6 +37,7 @@ from gateway.predictor import Predictor
 from gateway.repository import Repository
 from gateway.settings import Settings
 from gateway.target import Batching, Target
+from gateway.tracing import tracer
 from gateway.triton import Triton
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,8 @@ def build(settings: Settings) -> Gateway:
     if settings.auth == "on" and settings.api_keys_file is not None:
         keys = ApiKeys.read(settings.api_keys_file)
     refuse_open_bind(settings.host, keys, auth=settings.auth == "on")
+    release = version("retort")
+    tracing = tracer(settings.otlp_endpoint, settings.gateway_trace_share, release)
     metrics, lifecycle = Metrics(), Lifecycle()
     triton = Triton(settings.upstreams, metrics)
     batching = Batching(
@@ -82,11 +85,11 @@ def build(settings: Settings) -> Gateway:
             watch.cancel()
         await asyncio.gather(*watches, return_exceptions=True)
         await triton.close()
+        await tracing.close()
 
     def is_ready() -> bool:
         return catalog.is_ready and not lifecycle.draining
 
-    release = version("retort")
     app = FastAPIOffline(  # FastAPI, but /docs takes its script from here: clusters have no way to a CDN
         static_url=DOCS_ASSETS,
         redoc_url=None,
@@ -111,7 +114,7 @@ def build(settings: Settings) -> Gateway:
     limits = RequestLimits(
         settings.gateway_max_body_bytes, settings.gateway_deadline_ms, settings.gateway_max_deadline_ms
     )
-    access = AccessLog(metrics)
+    access = AccessLog(metrics, tracing)
     app.add_middleware(RequestMiddleware, limits=limits, access=access)
     grpc = GrpcServer(
         Service(predictor, catalog, is_ready, keys, limits, access, release),

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Mapping
 
+from gateway.trace_context import TraceContext
+
 CALL = "retort.call"  # the key in the ASGI scope under which middleware and doors find the Call
 
 
@@ -21,6 +23,7 @@ class Call:
         "started_s",
         "steps_s",
         "tenant",
+        "trace",
         "version",
     )
 
@@ -35,3 +38,9 @@ class Call:
         self.model = self.version = self.cohort = ""  # who answers, once chosen
         self.cache = "bypass"
         self.steps_s: dict[str, float] = {}
+        self.trace: TraceContext | None = None  # None: tracing is off
+
+    def began(self, step: str | None) -> None:
+        """Note for the trace, if there is one, that a step begins; None: the last one has ended."""
+        if self.trace is not None:
+            self.trace.began(step)

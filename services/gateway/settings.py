@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -36,6 +37,9 @@ class Settings(BaseModel):
     api_keys_file: Path | None = Field(None, description="lines `<sha256 hex of the key> <name>`")
     workers: int = Field(1, ge=1, le=1, description="processes; only 1 for now")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    otlp_endpoint: str | None = Field(
+        None, description="collector for traces, http(s)://host:4318; no path = /v1/traces; unset: no tracing"
+    )
     gateway_poll_s: float = Field(5.0, gt=0, description="between looks at the model repository")
     gateway_probe_s: float = Field(2.0, gt=0, description="between looks at Triton")
     gateway_drain_s: float = Field(2.0, ge=0, description="from failing /readyz to closing, on SIGTERM")
@@ -50,11 +54,22 @@ class Settings(BaseModel):
     gateway_max_queue_rows: int = Field(2048, ge=1, description="rows that wait for a batch, per target")
     gateway_batch_rows: int = Field(16, ge=1)
     gateway_batches_in_flight: int = Field(3, ge=1)
+    gateway_trace_share: float = Field(1.0, ge=0, le=1, description="of calls without `traceparent`; a caller decides")
 
     @field_validator("default_model")
     @classmethod
     def _empty_is_unset(cls, name: str | None) -> str | None:
         return name or None
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _with_path(cls, url: str | None) -> str | None:
+        if not url:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"{url!r} is not a URL like http://collector:4318")
+        return url if parts.path.strip("/") else parts._replace(path="/v1/traces").geturl()
 
     @property
     def upstreams(self) -> list[str]:
