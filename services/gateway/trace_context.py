@@ -33,8 +33,8 @@ class TraceContext:
             self.steps.append((step, time.monotonic()))
 
     def metadata(self) -> Metadata:
-        """Return what a call to Triton on behalf of this request carries."""
-        parent = ("traceparent", f"00-{self.trace_id:032x}-{self.upstream_id:016x}-{self.is_sampled:02x}")
+        """Return what a call to Triton on behalf of this request, which is sampled, carries."""
+        parent = ("traceparent", f"00-{self.trace_id:032x}-{self.upstream_id:016x}-01")
         return (parent, ("tracestate", self.state)) if self.state else (parent,)
 
 
@@ -66,12 +66,14 @@ def carry(traces: Sequence[TraceContext]) -> Metadata:
     """Begin the step `triton` of requests that share one call to it; return the metadata of that call.
 
     A call has room for one context: that of the first sampled request, which is the oldest one's if that is sampled.
-    The others remember it, and their spans of this step link to the one below which Triton's own spans are.
+    The others remember it, and their spans of this step link to the one below which Triton's own spans are. Unsampled
+    ones are not passed on: Triton 2.51 records whatever comes with a `traceparent`, also with the flag off.
     """
-    if not traces:
+    sampled = [trace for trace in traces if trace.is_sampled]
+    if not sampled:
         return ()
-    carrier = next((trace for trace in traces if trace.is_sampled), traces[0])
-    for trace in traces:
+    carrier = sampled[0]
+    for trace in sampled:
         trace.began("triton")
         if trace is not carrier and carrier not in trace.carriers:
             trace.carriers.append(carrier)

@@ -73,11 +73,11 @@ def test_the_first_sampled_request_carries_a_batch_and_the_others_remember_it() 
     assert unsampled.steps == []
 
 
-def test_unsampled_requests_say_so_and_none_say_nothing() -> None:
-    only = trace(1, sampled=False)
-    only.state = "vendor=1"
-    assert carry([only]) == (
-        ("traceparent", f"00-{1:032x}-{only.upstream_id:016x}-00"),
-        ("tracestate", "vendor=1"),
-    )
+def test_the_callers_state_goes_on() -> None:
+    only = TraceContext(1, 2, "vendor=1", is_sampled=True)
+    assert carry([only])[1:] == (("tracestate", "vendor=1"),)
+
+
+def test_unsampled_requests_are_not_passed_on() -> None:
+    assert carry([trace(1, sampled=False)]) == ()
     assert carry([]) == ()

@@ -53,6 +53,7 @@ async def test_a_request_is_one_trace_of_the_callers(published: Path, fake_trito
         times += [span.start_time_unix_nano, span.end_time_unix_nano]
     times.append(request.end_time_unix_nano)
     assert times == sorted(times)
+    assert times[-2] < times[-1]  # what comes after Triton is not Triton's
     slack_ns = 5_000_000  # two clocks
     assert before_ns - slack_ns <= times[0] <= times[-1] <= after_ns + slack_ns
     assert attributes(request) == {
@@ -101,8 +102,25 @@ async def test_tensors_go_to_triton_at_once(published: Path, fake_triton: FakeTr
             answer = await client.post("/v2/models/tiny/infer", json={"inputs": inputs}, headers=CALLED)
     assert answer.status_code == 200
     assert {span.name for span in received.spans} == {"infer", "triton"}
-    (triton,) = received.named("triton")
+    (request,), (triton,) = received.named("infer"), received.named("triton")
+    assert triton.end_time_unix_nano < request.end_time_unix_nano
     assert fake_triton.metadata[0]["traceparent"] == f"00-{TRACE}-{triton.span_id.hex()}-01"
+
+
+async def test_a_second_try_carries_the_context_too(published: Path, fake_triton: FakeTriton) -> None:
+    refusing = FakeTriton()
+    refusing.status = (grpc.StatusCode.UNAVAILABLE, "the model is being loaded")
+    await refusing.start()
+    with collector() as received:
+        both = f"{refusing.url},{fake_triton.url}"
+        async with started(published, both, otlp_endpoint=received.url) as (_, client):
+            for _ in range(2):  # they take turns
+                assert (await client.post("/predict", json=BODY)).status_code == 200
+    await refusing.stop()
+    assert len(refusing.requests) == 1
+    told = [metadata["traceparent"] for metadata in fake_triton.metadata]
+    assert refusing.metadata[0]["traceparent"] in told
+    assert {each.split("-")[2] for each in told} == {span.span_id.hex() for span in received.named("triton")}
 
 
 async def test_requests_of_one_batch_link_to_the_one_whose_context_triton_got(
@@ -131,14 +149,12 @@ async def test_requests_of_one_batch_link_to_the_one_whose_context_triton_got(
     assert fake_triton.metadata[1]["traceparent"] == f"00-{carrier:032x}-{spans[carrier].span_id.hex()}-01"
 
 
-async def test_unsampled_exports_nothing_and_triton_is_told(published: Path, fake_triton: FakeTriton) -> None:
+async def test_unsampled_exports_nothing_and_triton_is_told_nothing(published: Path, fake_triton: FakeTriton) -> None:
     with collector() as received:
         async with started(published, fake_triton.url, otlp_endpoint=received.url) as (_, client):
             await client.post("/predict", json=BODY, headers={"traceparent": f"00-{TRACE}-{PARENT}-00"})
     assert received.bodies == []
-    told = fake_triton.metadata[0]["traceparent"]
-    assert told.startswith(f"00-{TRACE}-")
-    assert told.endswith("-00")
+    assert "traceparent" not in fake_triton.metadata[0]
 
 
 async def test_a_share_of_zero_leaves_it_to_the_callers(published: Path, fake_triton: FakeTriton) -> None:
