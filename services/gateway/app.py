@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -18,9 +18,7 @@ from gateway.admission import Admission
 from gateway.api.health import health_router
 from gateway.api.oip import infer_routes, metadata_router, triton_router
 from gateway.api.predict import predict_routes
-from gateway.auth import ApiKeys, refuse_open_bind
 from gateway.catalog import Catalog
-from gateway.errors import SettingsError
 from gateway.fallbacks import add_fallbacks
 from gateway.gate import Gate
 from gateway.grpc_api.server import GrpcServer
@@ -35,9 +33,11 @@ from gateway.predictor import Predictor
 from gateway.rate_limit import RateLimiter
 from gateway.redis_buckets import RedisBuckets
 from gateway.repository import Repository
+from gateway.secrets import Secrets
 from gateway.settings import Settings
 from gateway.target import Batching, Target
 from gateway.tls import Certificate
+from gateway.tracing import tracer
 from gateway.triton import Triton
 
 log = logging.getLogger(__name__)
@@ -58,45 +58,36 @@ class Gateway:
 
 def build(settings: Settings) -> Gateway:
     """Make a gateway; raises SettingsError when it must not start like this."""
-    keys = ApiKeys.none(settings.host)
-    if settings.auth == "on" and settings.api_keys_file is not None:
-        keys = ApiKeys.read(settings.api_keys_file)
-    refuse_open_bind(settings.host, keys, auth=settings.auth == "on")
-    admin_keys = _admin_keys(settings, keys)
-    certificate = None
-    if settings.tls_cert_file is not None and settings.tls_key_file is not None:
-        certificate = Certificate(settings.tls_cert_file, settings.tls_key_file)
+    release = version("retort")
+    secrets = Secrets.read(settings)
+    tracing = tracer(settings.otlp_endpoint, settings.gateway_trace_share, release)
     metrics, lifecycle = Metrics(), Lifecycle()
     buckets = RedisBuckets(settings.redis_url, metrics) if settings.redis_url else None
-    gate = Gate(keys, RateLimiter(metrics, buckets))
     triton = Triton(settings.upstreams, metrics)
-    batching = Batching(
-        settings.gateway_batch_rows, settings.gateway_batches_in_flight, settings.gateway_max_queue_rows
-    )
-    make_target = partial(Target, triton=triton, batching=batching, metrics=metrics)
-    catalog = Catalog(Repository(settings.model_repository), make_target, metrics, settings.default_model)
+    catalog = _catalog(settings, triton, metrics)
     admission = Admission(settings.gateway_max_inflight, metrics)
     predictor = Predictor(
         catalog, admission, max_texts=settings.gateway_max_texts, log_text_share=settings.gateway_log_text_share
     )
+    gate = Gate(secrets.keys, RateLimiter(metrics, buckets))
+    limits = RequestLimits(
+        settings.gateway_max_body_bytes, settings.gateway_deadline_ms, settings.gateway_max_deadline_ms
+    )
+    access = AccessLog(metrics, tracing)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await triton.open()
         await catalog.refresh()
-        if admin_keys is None:
+        if secrets.admin_keys is None:
             log.info("the admin API is off: RETORT_ADMIN_KEY_FILE is not set")
-        watching = [
-            catalog.watch(settings.gateway_poll_s),
-            triton.watch(settings.gateway_probe_s),
-            *(
-                found.watch(settings.gateway_secrets_poll_s, metrics)
-                for found in (keys, admin_keys, certificate)
-                if found
-            ),
-            *([buckets.watch()] if buckets else []),
+        watches = [
+            asyncio.create_task(catalog.watch(settings.gateway_poll_s)),
+            asyncio.create_task(triton.watch(settings.gateway_probe_s)),
+            asyncio.create_task(secrets.watch(settings.gateway_secrets_poll_s, metrics)),
         ]
-        watches = [asyncio.create_task(watch) for watch in watching]
+        if buckets:
+            watches.append(asyncio.create_task(buckets.watch()))
         yield
         for watch in watches:
             watch.cancel()
@@ -104,12 +95,54 @@ def build(settings: Settings) -> Gateway:
         await triton.close()
         if buckets:
             await buckets.close()
+        await tracing.close()
 
     def is_ready() -> bool:
         return catalog.is_ready and not lifecycle.draining
 
-    release = version("retort")
-    app = FastAPIOffline(  # FastAPI, but /docs takes its script from here: clusters have no way to a CDN
+    app = _http(release, lifespan)
+    hot = [*predict_routes(predictor), *infer_routes(predictor)]
+    describe(app, hot)
+    app.include_router(health_router(catalog, triton, lifecycle))
+    app.include_router(metadata_router(catalog, is_ready, release))
+    app.include_router(triton_router(catalog))
+    add_fallbacks(app)
+    app.add_middleware(HotRoutes, routes=hot)
+    app.add_middleware(RequestMiddleware, gate=gate, limits=limits, access=access)
+    grpc = GrpcServer(
+        Service(predictor, catalog, is_ready, gate, limits, access, release),
+        settings.grpc_address,
+        max_message_bytes=settings.gateway_max_body_bytes,
+        max_calls=settings.gateway_max_inflight,
+        credentials=secrets.certificate.grpc_credentials() if secrets.certificate else None,
+    )
+    admin = None
+    if secrets.admin_keys is not None:
+        inside = Inside(
+            catalog=catalog,
+            triton=triton,
+            admission=admission,
+            lifecycle=lifecycle,
+            keys=secrets.keys,
+            is_ready=is_ready,
+            redis_state=lambda: buckets.state if buckets else "not set",
+            config=settings.shown(),
+            version=release,
+        )
+        admin = build_admin(inside, Gate(secrets.admin_keys, RateLimiter(metrics)), access)
+    return Gateway(app, grpc, admin, secrets.certificate, metrics, lifecycle, catalog)
+
+
+def _catalog(settings: Settings, triton: Triton, metrics: Metrics) -> Catalog:
+    batching = Batching(
+        settings.gateway_batch_rows, settings.gateway_batches_in_flight, settings.gateway_max_queue_rows
+    )
+    make_target = partial(Target, triton=triton, batching=batching, metrics=metrics)
+    return Catalog(Repository(settings.model_repository), make_target, metrics, settings.default_model)
+
+
+def _http(release: str, lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> FastAPI:
+    return FastAPIOffline(  # FastAPI, but /docs takes its script from here: clusters have no way to a CDN
         static_url=DOCS_ASSETS,
         redoc_url=None,
         title="Retort",
@@ -119,49 +152,3 @@ def build(settings: Settings) -> Gateway:
         redirect_slashes=False,  # a redirect would repeat whatever Host the caller wrote
         telemetry={"tracing": False, "metrics": False, "logs": False},  # asked on every request otherwise
     )
-    hot = [*predict_routes(predictor), *infer_routes(predictor)]
-    describe(app, hot)
-    app.include_router(health_router(catalog, triton, lifecycle))
-    app.include_router(metadata_router(catalog, is_ready, release))
-    app.include_router(triton_router(catalog))
-    add_fallbacks(app)
-    app.add_middleware(HotRoutes, routes=hot)
-    limits = RequestLimits(
-        settings.gateway_max_body_bytes, settings.gateway_deadline_ms, settings.gateway_max_deadline_ms
-    )
-    access = AccessLog(metrics)
-    app.add_middleware(RequestMiddleware, gate=gate, limits=limits, access=access)
-    grpc = GrpcServer(
-        Service(predictor, catalog, is_ready, gate, limits, access, release),
-        settings.grpc_address,
-        max_message_bytes=settings.gateway_max_body_bytes,
-        max_calls=settings.gateway_max_inflight,
-        credentials=certificate.grpc_credentials() if certificate else None,
-    )
-    admin = None
-    if admin_keys is not None:
-        inside = Inside(
-            catalog=catalog,
-            triton=triton,
-            admission=admission,
-            lifecycle=lifecycle,
-            keys=keys,
-            is_ready=is_ready,
-            redis_state=lambda: buckets.state if buckets else "not set",
-            config=settings.shown(),
-            version=release,
-        )
-        admin = build_admin(inside, Gate(admin_keys, RateLimiter(metrics)), access)
-    return Gateway(app, grpc, admin, certificate, metrics, lifecycle, catalog)
-
-
-def _admin_keys(settings: Settings, keys: ApiKeys) -> ApiKeys | None:
-    """Return the keys of the admin API; None when there are none and it stays off."""
-    if settings.admin_key_file is None:
-        return None
-    admin_keys = ApiKeys.read(settings.admin_key_file, "RETORT_ADMIN_KEY_FILE", options=False)
-    if admin_keys.digests & keys.digests:
-        raise SettingsError(
-            "a key is in RETORT_ADMIN_KEY_FILE and in RETORT_API_KEYS_FILE: administrators need their own"
-        )
-    return admin_keys

@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 
 from gateway.caller import NOBODY
+from gateway.trace_context import TraceContext
 
 CALL = "retort.call"  # the key in the ASGI scope under which middleware and doors find the Call
 
@@ -26,6 +27,7 @@ class Call:
         "started_s",
         "steps_s",
         "text",
+        "trace",
         "version",
     )
 
@@ -43,3 +45,9 @@ class Call:
         self.cache = "bypass"
         self.text: str | None = None  # for the log, only where an operator switched that on
         self.steps_s: dict[str, float] = {}
+        self.trace: TraceContext | None = None  # None: tracing is off
+
+    def began(self, step: str | None) -> None:
+        """Note for the trace, if there is one, that a step begins; None: the last one has ended."""
+        if self.trace is not None:
+            self.trace.began(step)

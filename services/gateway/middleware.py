@@ -33,6 +33,7 @@ class RequestMiddleware:
             return
         given = dict(scope["headers"])
         call = scope[CALL] = Call(headers.request_id(given), given)
+        self._access.began(call)
         status = 0
 
         async def respond(message: Message) -> None:

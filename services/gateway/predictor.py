@@ -52,9 +52,12 @@ class Predictor:
             if self._log_text_share and random.random() < self._log_text_share:  # noqa: S311  # only chooses
                 call.text = str(texts[0])[:LOGGED_CHARACTERS]
             tokenizing_s = time.monotonic()
+            call.began("tokenize")
             rows = await target.encode(texts, call.deadline_s)
             call.steps_s["tokenize"] = time.monotonic() - tokenizing_s
-            outcome = await target.answer(rows, call.deadline_s, priority)
+            call.began("queue")
+            outcome = await target.answer(rows, call.deadline_s, priority, call.trace)
+            call.began(None)
             call.steps_s["queue"], call.steps_s["triton"] = outcome.queued_s, outcome.upstream_s
             return Answer(target, outcome.results)
 
@@ -65,7 +68,8 @@ class Predictor:
         with self._admission:
             target = await self._choose(call, model, version)
             started_s = time.monotonic()
-            outputs = await target.compute(inputs, call.deadline_s, options)
+            outputs = await target.compute(inputs, call.deadline_s, options, call.trace)
+            call.began(None)
             call.steps_s["triton"] = time.monotonic() - started_s
             return TensorAnswer(target, outputs)
 

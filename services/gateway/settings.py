@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -44,6 +45,9 @@ class Settings(BaseModel):
     redis_url: str | None = Field(None, description="redis://, rediss:// or unix://; shares rate limits")
     workers: int = Field(1, ge=1, le=1, description="processes; only 1 for now")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    otlp_endpoint: str | None = Field(
+        None, description="collector for traces, http(s)://host:4318; no path = /v1/traces; unset: no tracing"
+    )
     gateway_poll_s: float = Field(5.0, gt=0, description="between looks at the model repository")
     gateway_probe_s: float = Field(2.0, gt=0, description="between looks at Triton")
     gateway_secrets_poll_s: float = Field(2.0, gt=0, description="between looks at keys and certificate")
@@ -63,6 +67,7 @@ class Settings(BaseModel):
     gateway_log_text_share: float = Field(
         0.0, ge=0, le=1, description="of calls whose text is logged, cut to 80 characters"
     )
+    gateway_trace_share: float = Field(1.0, ge=0, le=1, description="of calls without `traceparent`; a caller decides")
 
     @field_validator(
         "default_model", "api_keys_file", "admin_key_file", "tls_cert_file", "tls_key_file", "redis_url", mode="before"
@@ -70,6 +75,16 @@ class Settings(BaseModel):
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return value or None
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _with_path(cls, url: str | None) -> str | None:
+        if not url:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"{url!r} is not a URL like http://collector:4318")
+        return url if parts.path.strip("/") else parts._replace(path="/v1/traces").geturl()
 
     @property
     def upstreams(self) -> list[str]:

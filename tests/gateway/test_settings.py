@@ -62,6 +62,10 @@ def test_an_unknown_setting_is_named(name: str, hint: str) -> None:
         ("RETORT_TRITON_URLS", "triton"),
         ("RETORT_GATEWAY_POLL_S", "0"),
         ("RETORT_GATEWAY_LOG_TEXT_SHARE", "1.1"),
+        ("RETORT_GATEWAY_TRACE_SHARE", "1.1"),
+        ("RETORT_OTLP_ENDPOINT", "collector:4318"),
+        ("RETORT_OTLP_ENDPOINT", "http://"),
+        ("RETORT_OTLP_ENDPOINT", "grpc://collector:4317"),
     ],
 )
 def test_a_wrong_value_is_named(name: str, value: str) -> None:
@@ -88,3 +92,17 @@ def test_what_is_shown_holds_no_password() -> None:
 def test_an_empty_default_model_is_none() -> None:
     assert load({"RETORT_DEFAULT_MODEL": ""}).default_model is None
     assert load({"RETORT_DEFAULT_MODEL": "tiny"}).default_model == "tiny"
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("", None),
+        ("http://collector:4318", "http://collector:4318/v1/traces"),
+        ("https://collector/", "https://collector/v1/traces"),
+        ("http://collector:4318/v1/traces", "http://collector:4318/v1/traces"),
+        ("https://vendor.example/otlp?team=1", "https://vendor.example/otlp?team=1"),
+    ],
+)
+def test_the_collectors_address_gets_the_standard_path_unless_it_has_one(given: str, meant: str | None) -> None:
+    assert load({"RETORT_OTLP_ENDPOINT": given}).otlp_endpoint == meant

@@ -114,6 +114,7 @@ class Service:
         given = {name.encode(): _bytes(value) for name, value in context.invocation_metadata()}
         call = Call(headers.request_id(given), given)
         call.route = route
+        self.access.began(call)
         status = 200
         try:
             headers.admit(call, self.limits)
