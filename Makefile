@@ -23,6 +23,8 @@ lint: .test ## formatting, lint, types and the import rules
 	$(BIN)/lint-imports
 
 load: .test ## two minutes of load against a running `make up`
+	@$(BIN)/python -c 'import socket; socket.create_connection(("127.0.0.1", 8080), 5)' 2>/dev/null \
+	  || { echo "No gateway answers at http://127.0.0.1:8080: start it with 'make up' and run 'make load' again." >&2; exit 1; }
 	@$(BIN)/locust -f loadtests/locustfile.py --headless -u 16 -r 16 -t 120s --host http://127.0.0.1:8080
 
 chart: .test ## render and check the Helm chart
