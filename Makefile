@@ -27,6 +27,9 @@ load: .test ## two minutes of load against a running `make up`
 	  || { echo "No gateway answers at http://127.0.0.1:8080: start it with 'make up' and run 'make load' again." >&2; exit 1; }
 	@$(BIN)/locust -f loadtests/locustfile.py --headless -u 16 -r 16 -t 120s --host http://127.0.0.1:8080
 
+chaos: .test ## faults in real processes, and 10,000 malformed HTTP requests
+	@CHAOS=20 $(BIN)/python -m pytest tests/gateway/test_faults.py tests/gateway/test_schema_fuzz.py
+
 chart: .test ## render and check the Helm chart
 	@$(BIN)/python -m pytest tests/deploy
 
@@ -46,4 +49,4 @@ clean: ## remove the virtual environment and run logs (never the model repositor
 .up .test:
 	@$(PYTHON) bootstrap.py $(@:.%=%)
 
-.PHONY: help up test lint load chart lock clean .up .test
+.PHONY: help up test lint load chaos chart lock clean .up .test

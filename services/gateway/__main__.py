@@ -1,12 +1,14 @@
 """`python -m gateway`: the process."""
 
 import sys
+from functools import partial
 
 import uvicorn
 from prometheus_client import start_http_server
 
 from gateway import logs
 from gateway.app import build
+from gateway.connection import Connection, HeadLimits
 from gateway.errors import RepositoryError, SettingsError
 from gateway.server import DrainingServer, bind
 from gateway.settings import Settings, load
@@ -25,6 +27,7 @@ def main() -> None:
 def serve(settings: Settings) -> None:
     """Serve HTTP and metrics on their ports."""
     gateway = build(settings)
+    bind(settings.host, settings.grpc_port, "RETORT_GRPC_PORT").close()  # gRPC takes no sockets
     listener = bind(settings.host, settings.http_port, "RETORT_HTTP_PORT")
     try:
         metrics, _ = start_http_server(settings.metrics_port, settings.host, gateway.metrics.registry)
@@ -36,7 +39,7 @@ def serve(settings: Settings) -> None:
     config = uvicorn.Config(
         gateway.app,
         loop="uvloop",
-        http="httptools",
+        http=partial(Connection, limits=HeadLimits(settings.gateway_head_timeout_s, settings.gateway_max_head_bytes)),  # type: ignore[arg-type]  # a protocol class, for uvicorn
         ws="none",
         log_config=None,
         access_log=False,
@@ -45,7 +48,7 @@ def serve(settings: Settings) -> None:
         timeout_graceful_shutdown=settings.gateway_shutdown_s,
     )
     try:
-        DrainingServer(config, gateway.lifecycle, settings.gateway_drain_s).run(sockets=[listener])
+        DrainingServer(config, gateway.grpc, gateway.lifecycle, settings.gateway_drain_s).run(sockets=[listener])
     finally:
         metrics.shutdown()
 

@@ -16,17 +16,23 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway import http_errors
+from gateway.access import AccessLog
 from gateway.admission import Admission
 from gateway.api.health import health_router
-from gateway.api.oip import infer_routes, metadata_router
+from gateway.api.oip import infer_routes, metadata_router, triton_router
 from gateway.api.predict import predict_routes
 from gateway.auth import ApiKeys, refuse_open_bind
+from gateway.call import CALL
 from gateway.catalog import Catalog
-from gateway.errors import NotFoundError, RequestError
+from gateway.errors import RequestError
+from gateway.grpc_api.server import GrpcServer
+from gateway.grpc_api.service import Service
+from gateway.headers import RequestLimits
+from gateway.hot import HotRoutes
 from gateway.lifecycle import Lifecycle
 from gateway.metrics import Metrics
-from gateway.middleware import CALL, DOCS_ASSETS, AuthMiddleware, RequestLimits, RequestMiddleware
-from gateway.openapi import add_hot_routes
+from gateway.middleware import DOCS_ASSETS, AuthMiddleware, RequestMiddleware
+from gateway.openapi import describe
 from gateway.predictor import Predictor
 from gateway.repository import Repository
 from gateway.settings import Settings
@@ -41,6 +47,7 @@ class Gateway:
     """The application, and what the process around it needs."""
 
     app: FastAPI
+    grpc: GrpcServer
     metrics: Metrics
     lifecycle: Lifecycle
     catalog: Catalog
@@ -64,7 +71,7 @@ def build(settings: Settings) -> Gateway:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        triton.open()
+        await triton.open()
         await catalog.refresh()
         watches = [
             asyncio.create_task(catalog.watch(settings.gateway_poll_s)),
@@ -75,6 +82,9 @@ def build(settings: Settings) -> Gateway:
             watch.cancel()
         await asyncio.gather(*watches, return_exceptions=True)
         await triton.close()
+
+    def is_ready() -> bool:
+        return catalog.is_ready and not lifecycle.draining
 
     release = version("retort")
     app = FastAPIOffline(  # FastAPI, but /docs takes its script from here: clusters have no way to a CDN
@@ -87,26 +97,35 @@ def build(settings: Settings) -> Gateway:
         redirect_slashes=False,  # a redirect would repeat whatever Host the caller wrote
         telemetry={"tracing": False, "metrics": False, "logs": False},  # asked on every request otherwise
     )
-    add_hot_routes(app, [*predict_routes(predictor), *infer_routes(predictor)])
+    hot = [*predict_routes(predictor), *infer_routes(predictor)]
+    describe(app, hot)
     app.include_router(health_router(catalog, triton, lifecycle))
-    app.include_router(metadata_router(catalog, lambda: catalog.is_ready and not lifecycle.draining, release))
+    app.include_router(metadata_router(catalog, is_ready, release))
+    app.include_router(triton_router(catalog))
     app.add_exception_handler(HTTPException, _unrouted)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Exception, _bug)
+    app.add_middleware(HotRoutes, routes=hot)
     if keys:
         app.add_middleware(AuthMiddleware, keys=keys)
     limits = RequestLimits(
         settings.gateway_max_body_bytes, settings.gateway_deadline_ms, settings.gateway_max_deadline_ms
     )
-    app.add_middleware(RequestMiddleware, limits=limits, metrics=metrics)
-    return Gateway(app, metrics, lifecycle, catalog)
+    access = AccessLog(metrics)
+    app.add_middleware(RequestMiddleware, limits=limits, access=access)
+    grpc = GrpcServer(
+        Service(predictor, catalog, is_ready, keys, limits, access, release),
+        settings.grpc_address,
+        max_message_bytes=settings.gateway_max_body_bytes,
+        max_calls=settings.gateway_max_inflight,
+    )
+    return Gateway(app, grpc, metrics, lifecycle, catalog)
 
 
 async def _unrouted(request: Request, error: Exception) -> Response:
     """404 and 405 of the router."""
     status = error.status_code if isinstance(error, HTTPException) else 500
-    code, what = ("method_not_allowed", "not allowed") if status == 405 else (NotFoundError.code, "not a route")
-    answer = _plain(request, status, code, f"{request.method} {request.url.path[:200]} is {what}; see /openapi.json")
+    answer = http_errors.unrouted(status, request.method, request.url.path, _request_id(request))
     if isinstance(error, HTTPException) and error.headers:
         answer.headers.update(error.headers)
     return answer
@@ -124,6 +143,9 @@ async def _bug(request: Request, error: Exception) -> Response:
 
 
 def _plain(request: Request, status: int, code: str, message: str) -> Response:
+    return http_errors.plain(status, code, message, path=request.url.path, request_id=_request_id(request))
+
+
+def _request_id(request: Request) -> str:
     call = request.scope.get(CALL)
-    request_id = call.request_id if call is not None else ""
-    return http_errors.plain(status, code, message, path=request.url.path, request_id=request_id)
+    return call.request_id if call is not None else ""

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Sequence, Sized
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 from gateway.errors import DeadlineExceededError, OverloadedError
@@ -19,6 +20,12 @@ SIMILAR_SHARE = 0.5
 # Choosing looks at this many batches' worth of the queue: enough to find company, bounded when the queue is long.
 WINDOW_BATCHES = 8
 MAX_RETRY_AFTER_S = 30
+# How long rows wait for company while an earlier batch computes: callers that a batch has just answered ask again
+# within this time, and one batch of their questions costs less than many small ones.
+LINGER_S = 0.001
+# Fewer rows are not split over batches: a call to the model server costs about as much as computing two of them.
+WORTH_ROWS = 4
+NO_PRIORITY = 2**32  # behind every priority that a caller can give
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +61,15 @@ class Outcome(Generic[Result]):
 class _Call(Generic[Result]):
     """Rows that came together and are answered together."""
 
-    __slots__ = ("deadline_s", "future", "queued_s", "remaining", "results", "submitted_s", "upstream_s")
+    __slots__ = ("deadline_s", "future", "priority", "queued_s", "remaining", "results", "submitted_s", "upstream_s")
 
-    def __init__(self, rows: int, submitted_s: float, deadline_s: float) -> None:
+    def __init__(self, rows: int, submitted_s: float, deadline_s: float, priority: int) -> None:
         self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.results: list[Result | None] = [None] * rows
         self.remaining = rows
         self.submitted_s = submitted_s
         self.deadline_s = deadline_s
+        self.priority = priority
         self.queued_s = self.upstream_s = 0.0
 
     def expire(self) -> None:
@@ -101,7 +109,9 @@ class Batcher(Generic[Row, Result]):
         self._queue: list[_Waiting[Row, Result]] = []
         self._waiting_rows = 0
         self._in_flight: set[asyncio.Task[None]] = set()
+        self._rows_in_flight = 0
         self._pump_is_due = False
+        self._linger_is_due = False
         self._rows_per_s = 0.0
 
     @property
@@ -109,16 +119,22 @@ class Batcher(Generic[Row, Result]):
         """Rows that wait for a batch and still have someone who waits for them."""
         return self._waiting_rows
 
-    async def submit(self, rows: Sequence[Row], deadline_s: float) -> Outcome[Result]:
-        """Return one result a row, in order. Raises OverloadedError, DeadlineExceededError, or what `send` raised."""
+    async def submit(self, rows: Sequence[Row], deadline_s: float, priority: int = 0) -> Outcome[Result]:
+        """Return one result a row, in order. Raises OverloadedError, DeadlineExceededError, or what `send` raised.
+
+        Rows wait in the order of `priority`, 1 before 2, those without one (0) last.
+        """
         if self._waiting_rows + len(rows) > self._limits.max_queue_rows:
             raise OverloadedError(
                 f"{self._waiting_rows} rows wait already, the queue holds {self._limits.max_queue_rows}",
                 retry_after_s=self._retry_after_s(),
             )
         now_s = time.monotonic()
-        call: _Call[Result] = _Call(len(rows), now_s, deadline_s)
-        self._queue.extend([_Waiting(row, call, index) for index, row in enumerate(rows)])
+        call: _Call[Result] = _Call(len(rows), now_s, deadline_s, priority or NO_PRIORITY)
+        at = len(self._queue)
+        while at and self._queue[at - 1].call.priority > call.priority:
+            at -= 1
+        self._queue[at:at] = [_Waiting(row, call, index) for index, row in enumerate(rows)]
         self._waiting_rows += len(rows)
         loop = asyncio.get_running_loop()
         # Not at once: requests that were read from other sockets in this turn of the loop share the batch.
@@ -141,20 +157,41 @@ class Batcher(Generic[Row, Result]):
         self._waiting_rows -= before - len(self._queue)
 
     def _pump(self) -> None:
+        """Send what is worth sending: called when rows came, when a batch landed, when rows have lingered."""
         self._pump_is_due = False
         while self._queue and len(self._in_flight) < self._limits.max_in_flight:
-            task = asyncio.get_running_loop().create_task(self._run(self._take()))
+            share = fair_share(self._waiting_rows, self._rows_in_flight, self._limits)
+            if self._in_flight and self._waiting_rows < share and not self._lingered():
+                return
+            taken = self._take(max(share, min(WORTH_ROWS, self._limits.max_rows)))
+            self._rows_in_flight += len(taken)
+            task = asyncio.get_running_loop().create_task(self._run(taken))
             self._in_flight.add(task)
-            task.add_done_callback(self._landed)
+            task.add_done_callback(partial(self._landed, len(taken)))
 
-    def _landed(self, task: asyncio.Task[None]) -> None:
+    def _landed(self, rows: int, task: asyncio.Task[None]) -> None:
         self._in_flight.discard(task)
+        self._rows_in_flight -= rows
         self._pump()
 
-    def _take(self) -> list[_Waiting[Row, Result]]:
+    def _lingered(self) -> bool:
+        """Whether the oldest row has waited long enough for company; if not, see to it that it will be asked again."""
+        if len(self._in_flight) + 1 == self._limits.max_in_flight > 1:
+            return False  # the last batch only waits at the model server: it goes when another has landed, or full
+        left_s = self._queue[0].call.submitted_s + LINGER_S - time.monotonic()
+        if left_s > 0 and not self._linger_is_due:
+            self._linger_is_due = True
+            asyncio.get_running_loop().call_later(left_s, self._linger_ends)
+        return left_s <= 0
+
+    def _linger_ends(self) -> None:
+        self._linger_is_due = False
+        self._pump()
+
+    def _take(self, most: int) -> list[_Waiting[Row, Result]]:
         limits = self._limits
         window = self._queue[: limits.max_rows * WINDOW_BATCHES]
-        chosen = choose([len(waiting.row) for waiting in window], limits)
+        chosen = choose([len(waiting.row) for waiting in window], limits, most)
         taken = set(chosen)
         left = [waiting for index, waiting in enumerate(window) if index not in taken]
         self._queue[: len(window)] = left
@@ -198,17 +235,22 @@ class Batcher(Generic[Row, Result]):
         return max(1, min(MAX_RETRY_AFTER_S, math.ceil(self._waiting_rows / self._rows_per_s)))
 
 
-def choose(lengths: Sequence[int], limits: BatchLimits) -> list[int]:
+def fair_share(waiting: int, in_flight: int, limits: BatchLimits) -> int:
+    """Return how many rows the next batch should have, so that the batches that may be in flight are alike."""
+    return min(limits.max_rows, max(1, (waiting + in_flight) // limits.max_in_flight))
+
+
+def choose(lengths: Sequence[int], limits: BatchLimits, most: int) -> list[int]:
     """Return which of the waiting rows (oldest first) make the next batch, as indices, oldest row first.
 
     The oldest row always goes, so nobody starves. The nearest in length join it, older before younger, while the
-    batch stays within `max_rows` and `max_tokens` (rows x padded length).
+    batch stays within `most` rows and `max_tokens` (rows x padded length).
     """
     oldest = longest = lengths[0]
     reach = max(SIMILAR_TOKENS, oldest * SIMILAR_SHARE)
     chosen = [0]
     for index in sorted(range(1, len(lengths)), key=lambda index: abs(lengths[index] - oldest)):
-        if len(chosen) == limits.max_rows or abs(lengths[index] - oldest) > reach:
+        if len(chosen) == most or abs(lengths[index] - oldest) > reach:
             break
         padded = limits.pad(max(longest, lengths[index]))
         if (len(chosen) + 1) * padded <= limits.max_tokens:

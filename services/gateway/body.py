@@ -12,41 +12,60 @@ WATCH_AFTER_S = 0.02
 
 
 class Body:
-    """Wraps `receive` of one request; `close()` when the request is over."""
+    """Wraps `receive` of one request; `close()` when the request is over.
+
+    One timer a request, and mostly it never fires: before the body is complete it bounds the wait for it, afterwards
+    it starts the watch. (asyncio.timeout around each `receive` cost 15 us a request.)
+    """
 
     def __init__(self, receive: Receive, *, max_bytes: int, deadline_s: float) -> None:
         self._receive, self._max_bytes, self._deadline_s = receive, max_bytes, deadline_s
         self._bytes = 0
-        self._timer: asyncio.TimerHandle | None = None
+        self._complete = self._reading = self._late = False
         self._watcher: asyncio.Task[None] | None = None
         self._request_task = asyncio.current_task()
+        self._timer = asyncio.get_running_loop().call_later(min(WATCH_AFTER_S, self._left_s()), self._look)
         self.abandoned = False
 
     async def receive(self) -> Message:
         """Return the next message; raises TooLargeError or SlowRequestError."""
+        self._reading = True
         try:
-            async with asyncio.timeout(max(0.0, self._deadline_s - time.monotonic())):
-                message = await self._receive()
-        except TimeoutError:
+            message = await self._receive()
+        except asyncio.CancelledError:
+            if not self._late or self._request_task is None:
+                raise
+            self._request_task.uncancel()  # the cancellation was ours and ends here
             raise SlowRequestError("the body of the request did not arrive within its deadline") from None
+        self._reading = False
         self._bytes += len(message.get("body", b""))
         if self._bytes > self._max_bytes:
             raise TooLargeError(f"the body is larger than the {self._max_bytes} bytes that the gateway reads")
         if message["type"] == "http.request" and not message.get("more_body", False):
-            self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER_S, self._start_watching)
+            self._complete = True
         return message
 
     def close(self) -> None:
         """Stop watching."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._timer.cancel()
         if self._watcher is not None:
             self._watcher.cancel()
         if self.abandoned and self._request_task is not None:
             self._request_task.uncancel()  # the cancellation was ours and ends here
 
-    def _start_watching(self) -> None:
-        self._watcher = asyncio.get_running_loop().create_task(self._watch())
+    def _left_s(self) -> float:
+        return max(0.0, self._deadline_s - time.monotonic())
+
+    def _look(self) -> None:
+        """The first answer is late or the body is: watch for the caller, or see to the deadline."""
+        loop = asyncio.get_running_loop()
+        if self._complete:
+            self._watcher = loop.create_task(self._watch())
+        elif left_s := self._left_s():
+            self._timer = loop.call_later(min(WATCH_AFTER_S, left_s), self._look)
+        elif self._reading and self._request_task is not None:
+            self._late = True
+            self._request_task.cancel()
 
     async def _watch(self) -> None:
         message = await self._receive()

@@ -1,6 +1,9 @@
 """One call on its way through the gateway: who asks, until when, and what became of it."""
 
 import time
+from collections.abc import Mapping
+
+CALL = "retort.call"  # the key in the ASGI scope under which middleware and doors find the Call
 
 
 class Call:
@@ -10,6 +13,7 @@ class Call:
         "cache",
         "cohort",
         "deadline_s",
+        "headers",
         "model",
         "request_id",
         "route",
@@ -20,8 +24,9 @@ class Call:
         "version",
     )
 
-    def __init__(self, request_id: str, *, started_s: float | None = None) -> None:
+    def __init__(self, request_id: str, headers: Mapping[bytes, bytes], *, started_s: float | None = None) -> None:
         self.request_id = request_id
+        self.headers = headers  # or gRPC metadata; names in lower case
         self.started_s = time.monotonic() if started_s is None else started_s
         self.deadline_s = float("inf")  # in time.monotonic()
         self.tenant = ""  # the name of the caller's key

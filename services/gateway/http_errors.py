@@ -22,9 +22,9 @@ STATUS: Mapping[type[GatewayError], int] = {
     errors.TooLargeError: 413,
     errors.OverloadedError: 429,
     errors.ModelUnavailableError: 503,
-    errors.UpstreamError: 502,
+    errors.UpstreamError: 503,
     errors.UpstreamRefusedError: 400,
-    errors.UpstreamFailedError: 502,
+    errors.UpstreamFailedError: 503,
     errors.UpstreamUnavailableError: 503,
     errors.DeadlineExceededError: 504,
     errors.RepositoryError: 503,
@@ -56,3 +56,10 @@ def plain(status: int, code: str, message: str, *, path: str, request_id: str) -
     else:
         content = {"error": {"code": code, "message": message}, "request_id": request_id}
     return Response(orjson.dumps(content), status_code=status, media_type="application/json")
+
+
+def unrouted(status: int, method: str, path: str, request_id: str) -> Response:
+    """Return the 404 of a path that nobody answers, or the 405 of one that is answered to other methods."""
+    code, what = ("method_not_allowed", "not allowed") if status == 405 else (errors.NotFoundError.code, "not a route")
+    message = f"{method} {path[:200]} is {what}; see /openapi.json"
+    return plain(status, code, message, path=path, request_id=request_id)

@@ -58,6 +58,14 @@ class Metrics:
         self.upstream_up = Gauge(
             "retort_upstream_up", "1 = Triton says that it is ready.", ("upstream",), registry=registry
         )
+        # Alert "a model server is left alone"; dashboard "health".
+        self.upstream_breaker = Gauge(
+            "retort_upstream_breaker", "1 = open: no request goes there.", ("upstream",), registry=registry
+        )
+        # Dashboard "health": failures that callers did not see (result="ok"), and those that they did.
+        self.upstream_retries = Counter(
+            "retort_upstream_retries_total", "Calls sent to a second Triton.", ("result",), registry=registry
+        )
         # Dashboard "versions": which digest answers.
         self.model_info = Gauge(
             "retort_model_info",

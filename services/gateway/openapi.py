@@ -1,15 +1,13 @@
-"""Hot routes: on Starlette's Request for speed, yet described in OpenAPI like any other."""
+"""The OpenAPI document: hot routes are described in it like any other."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
-from starlette.requests import Request
-from starlette.responses import Response
 
+from gateway.hot import HotRoute
 from gateway.schemas import ErrorAnswer, OipErrorAnswer
 
 PROBLEMS = {
@@ -19,7 +17,7 @@ PROBLEMS = {
     "404": "No such model or version",
     "413": "The body is too large",
     "429": "Too busy; see Retry-After",
-    "503": "The model or the model server is not available",
+    "503": "The model or the model server is not available, or failed",
     "504": "The deadline passed",
 }
 HEADERS = {
@@ -30,21 +28,8 @@ HEADERS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class HotRoute:
-    """A POST route whose body its handler reads by hand; `takes` and `gives` say what OpenAPI shows."""
-
-    path: str
-    handler: Callable[[Request], Awaitable[Response]]
-    summary: str
-    takes: Any
-    gives: Any
-
-
-def add_hot_routes(app: FastAPI, routes: Sequence[HotRoute]) -> None:
-    """Route them (FastAPI's own share was 0.26 ms a request) and add them to the application's OpenAPI."""
-    for route in routes:
-        app.add_route(route.path, route.handler, methods=["POST"], include_in_schema=False)
+def describe(app: FastAPI, routes: Sequence[HotRoute]) -> None:
+    """Add hot routes to the application's document."""
     cached: dict[str, Any] = {}
 
     def openapi() -> dict[str, Any]:

@@ -8,8 +8,9 @@ from gateway.admission import Admission
 from gateway.call import Call
 from gateway.catalog import Catalog
 from gateway.errors import ForbiddenError, InvalidRequestError, UnknownVersionError
-from gateway.target import Target
-from gateway.tensors import Floats, Ints, Prediction
+from gateway.payload import Tensor
+from gateway.target import RawOptions, Target
+from gateway.tensors import Ints, Prediction
 from gateway.tokenizer import Text
 
 
@@ -22,11 +23,11 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class RawAnswer:
-    """Who answered, and the model's logits [rows, classes]."""
+class TensorAnswer:
+    """Who answered, and the outputs as tensors."""
 
     target: Target
-    logits: Floats
+    outputs: list[Tensor]
 
 
 class Predictor:
@@ -35,8 +36,10 @@ class Predictor:
     def __init__(self, catalog: Catalog, admission: Admission, *, max_texts: int) -> None:
         self._catalog, self._admission, self._max_texts = catalog, admission, max_texts
 
-    async def predict(self, call: Call, model: str | None, texts: Sequence[Text], version: int | None = None) -> Answer:
-        """Answer texts from `model` (None: the default one)."""
+    async def predict(
+        self, call: Call, model: str | None, texts: Sequence[Text], version: int | None = None, priority: int = 0
+    ) -> Answer:
+        """Answer texts from `model` (None: the default one). `priority`: 1 waits before 2, 0 (none) last."""
         if len(texts) > self._max_texts:
             raise InvalidRequestError(f"{len(texts)} texts are more than the {self._max_texts} of one call")
         with self._admission:
@@ -44,20 +47,20 @@ class Predictor:
             tokenizing_s = time.monotonic()
             rows = await target.encode(texts, call.deadline_s)
             call.steps_s["tokenize"] = time.monotonic() - tokenizing_s
-            outcome = await target.answer(rows, call.deadline_s)
+            outcome = await target.answer(rows, call.deadline_s, priority)
             call.steps_s["queue"], call.steps_s["triton"] = outcome.queued_s, outcome.upstream_s
             return Answer(target, outcome.results)
 
     async def compute(
-        self, call: Call, model: str, inputs: Mapping[str, Ints], version: int | None = None
-    ) -> RawAnswer:
+        self, call: Call, model: str, inputs: Mapping[str, Ints], version: int | None, options: RawOptions
+    ) -> TensorAnswer:
         """Answer the caller's own tensors from `model`, passed through once they are known to be harmless."""
         with self._admission:
             target = self._choose(call, model, version)
             started_s = time.monotonic()
-            logits = await target.compute(inputs, call.deadline_s)
+            outputs = await target.compute(inputs, call.deadline_s, options)
             call.steps_s["triton"] = time.monotonic() - started_s
-            return RawAnswer(target, logits)
+            return TensorAnswer(target, outputs)
 
     def _choose(self, call: Call, model: str | None, version: int | None) -> Target:
         target = self._catalog.target(model if model is not None else self._catalog.default_model())

@@ -48,7 +48,11 @@ class TensorIn(BaseModel):
     datatype: Literal["BYTES", "INT64"]
     shape: list[int] = Field(min_length=2, max_length=2, examples=[[1, 1]])
     parameters: dict[str, Any] | None = None
-    data: list[Any] = Field(description="Flat, or nested as `shape` says.", examples=[["a good film"]])
+    data: list[Any] | None = Field(
+        default=None,
+        description="Flat, or nested as `shape` says; with `binary_data_size` among the parameters, after the JSON.",
+        examples=[["a good film"]],
+    )
 
 
 class OutputChoice(BaseModel):
@@ -73,7 +77,8 @@ class TensorOut(BaseModel):
     name: str
     datatype: str
     shape: list[int]
-    data: list[Any]
+    parameters: dict[str, Any] | None = None
+    data: list[Any] | None = None
 
 
 class InferAnswer(BaseModel):
@@ -111,6 +116,15 @@ class ModelMetadata(BaseModel):
     inputs: list[TensorMetadata]
     outputs: list[TensorMetadata]
     parameters: dict[str, Any]
+
+
+class RepositoryVersion(BaseModel):
+    """One version in the repository, in Triton's words."""
+
+    name: str
+    version: str
+    state: str
+    reason: str
 
 
 class Live(BaseModel):

@@ -29,7 +29,7 @@ class Settings(BaseModel):
     triton_urls: str = Field("127.0.0.1:8001", description="host:port of Triton's gRPC, comma-separated")
     host: str = Field("127.0.0.1", description="address to listen on")
     http_port: int = Field(8080, ge=0, le=65535)
-    grpc_port: int = Field(8081, ge=0, le=65535, description="reserved")
+    grpc_port: int = Field(8081, ge=0, le=65535)
     admin_port: int = Field(8082, ge=0, le=65535, description="reserved")
     metrics_port: int = Field(9091, ge=0, le=65535)
     auth: Literal["on", "off"] = "on"
@@ -42,6 +42,8 @@ class Settings(BaseModel):
     gateway_shutdown_s: int = Field(20, ge=1, description="for requests in flight to end, on closing")
     gateway_deadline_ms: int = Field(10_000, ge=1, description="for callers that send no x-deadline-ms")
     gateway_max_deadline_ms: int = Field(60_000, ge=1)
+    gateway_head_timeout_s: float = Field(10.0, gt=0, description="for a request's headers to arrive")
+    gateway_max_head_bytes: int = Field(32_768, ge=1024, description="of a request's headers")
     gateway_max_body_bytes: int = Field(1 << 20, ge=1)
     gateway_max_texts: int = Field(256, ge=1, description="texts of one call")
     gateway_max_inflight: int = Field(1024, ge=1, description="requests inside at once; more get 429")
@@ -58,6 +60,11 @@ class Settings(BaseModel):
     def upstreams(self) -> list[str]:
         """Triton's addresses."""
         return [url.strip() for url in self.triton_urls.split(",") if url.strip()]
+
+    @property
+    def grpc_address(self) -> str:
+        """Where the gRPC door listens."""
+        return f"[{self.host}]:{self.grpc_port}" if ":" in self.host else f"{self.host}:{self.grpc_port}"
 
 
 def load(environment: Mapping[str, str] | None = None) -> Settings:

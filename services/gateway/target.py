@@ -3,13 +3,15 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from gateway import tensors
 from gateway.batcher import Batcher, BatchLimits, BatchReport, Outcome
 from gateway.errors import InvalidRequestError, OverloadedError
 from gateway.metrics import Metrics
+from gateway.payload import Tensor
 from gateway.repository import StoredVersion
-from gateway.tensors import Floats, Ints, Prediction
+from gateway.tensors import Ints, Prediction
 from gateway.tokenizer import Text, Tokenizer, Tokens
 from gateway.triton import Triton
 
@@ -21,6 +23,14 @@ class Batching:
     max_rows: int
     max_in_flight: int
     max_queue_rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class RawOptions:
+    """What a call with its own tensors wants of Triton: its priority (0: none), its best `classes` (0: all logits)."""
+
+    priority: int = 0
+    classes: int = 0
 
 
 class Target:
@@ -63,27 +73,39 @@ class Target:
             )
         return await self._tokenizer.encode(texts, deadline_s)
 
-    async def answer(self, rows: Sequence[Tokens], deadline_s: float) -> Outcome[Prediction]:
+    async def answer(self, rows: Sequence[Tokens], deadline_s: float, priority: int = 0) -> Outcome[Prediction]:
         """Return one prediction a row, in order, computed in whatever batches are best."""
         try:
-            return await self.batcher.submit(rows, deadline_s)
+            return await self.batcher.submit(rows, deadline_s, priority)
         except OverloadedError:
             self._shed.inc()
             raise
 
-    async def compute(self, inputs: Mapping[str, Ints], deadline_s: float) -> Floats:
-        """Return the logits of the caller's own tensors, one call to Triton; raises InvalidRequestError."""
+    async def compute(self, inputs: Mapping[str, Ints], deadline_s: float, options: RawOptions) -> list[Tensor]:
+        """Return Triton's answer to the caller's own tensors, one call to Triton; raises InvalidRequestError."""
         tensors.check(inputs, self.manifest)
         started_s = time.monotonic()
-        rows = len(inputs["input_ids"])
-        message = tensors.request(self.manifest.model, self.manifest.version, inputs)
+        message = tensors.request(self.manifest.model, self.manifest.version, inputs, options.classes)
+        if options.priority:
+            message.parameters["priority"].uint64_param = options.priority
         response = await self._triton.infer(message, deadline_s - started_s)
         self._upstream_seconds.observe(time.monotonic() - started_s)
-        return tensors.logits(response, rows)
+        return tensors.payloads(response)
 
     async def is_ready(self) -> bool:
         """Ask Triton whether it serves this version now."""
         return await self._triton.is_ready(self.manifest.model, self.manifest.version)
+
+    async def config(self, deadline_s: float) -> Any:
+        """Return Triton's ModelConfigResponse for this version."""
+        return await self._triton.model_config(
+            self.manifest.model, self.manifest.version, deadline_s - time.monotonic()
+        )
+
+    async def statistics(self, deadline_s: float) -> Any:
+        """Return Triton's ModelStatisticsResponse for this version."""
+        left_s = deadline_s - time.monotonic()
+        return await self._triton.model_statistics(self.manifest.model, self.manifest.version, left_s)
 
     async def _send(self, rows: Sequence[Tokens], timeout_s: float) -> list[Prediction]:
         manifest = self.manifest

@@ -1,7 +1,7 @@
 """Tensors of one call: token rows into a ModelInferRequest with raw contents, logits back into predictions."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,6 +10,7 @@ from tritonclient.grpc import service_pb2
 
 from gateway.errors import InvalidRequestError, UpstreamFailedError
 from gateway.manifest import Manifest
+from gateway.payload import Tensor
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -21,6 +22,7 @@ class Prediction:
 
     label: str | None
     score: float
+    logits: Floats = field(compare=False)  # [classes], for callers who ask for more than the best class
 
 
 class Row(Protocol):
@@ -63,14 +65,26 @@ def pack(rows: Sequence[Row], manifest: Manifest, pad: Callable[[int], int]) -> 
     return tensors
 
 
-def request(model: str, version: int, tensors: Mapping[str, Ints]) -> Any:
-    """Return a ModelInferRequest that carries INT64 `tensors` as raw contents."""
+def request(model: str, version: int, tensors: Mapping[str, Ints], classes: int = 0) -> Any:
+    """Return a ModelInferRequest that carries INT64 `tensors` as raw contents; `classes`: Triton's classification."""
     message = service_pb2.ModelInferRequest(model_name=model, model_version=str(version))
     for name, tensor in tensors.items():
         message.inputs.add(name=name, datatype="INT64", shape=tensor.shape)
         message.raw_input_contents.append(tensor.tobytes())
-    message.outputs.add(name="logits")
+    output = message.outputs.add(name="logits")
+    if classes:
+        output.parameters["classification"].int64_param = classes
     return message
+
+
+def payloads(response: Any) -> list[Tensor]:
+    """Return the outputs of a ModelInferResponse as they are; UpstreamFailedError when they are not raw."""
+    if len(response.outputs) != len(response.raw_output_contents):
+        raise UpstreamFailedError("the model server did not answer with raw tensors")
+    return [
+        Tensor(output.name, output.datatype, tuple(output.shape), content)
+        for output, content in zip(response.outputs, response.raw_output_contents, strict=True)
+    ]
 
 
 def logits(response: Any, rows: int) -> Floats:
@@ -88,7 +102,7 @@ def logits(response: Any, rows: int) -> Floats:
 def decode(values: Floats, labels: Sequence[str]) -> list[Prediction]:
     """Return one prediction a row: softmax and the first largest; without labels the first column as it is."""
     if not labels:
-        return [Prediction(None, score) for score in values[:, 0].tolist()]
+        return [Prediction(None, score, row) for score, row in zip(values[:, 0].tolist(), values, strict=True)]
     if values.shape[1] != len(labels):
         raise UpstreamFailedError(f"the model answered {values.shape[1]} classes, its manifest has {len(labels)}")
     best = values.argmax(axis=1)
@@ -96,7 +110,15 @@ def decode(values: Floats, labels: Sequence[str]) -> list[Prediction]:
     scores = 1 / np.exp(values - top).sum(axis=1)
     if not np.isfinite(scores).all():
         raise UpstreamFailedError("the model answered numbers that are not finite")
-    return [Prediction(labels[i], score) for i, score in zip(best.tolist(), scores.tolist(), strict=True)]
+    return [
+        Prediction(labels[i], score, row) for i, score, row in zip(best.tolist(), scores.tolist(), values, strict=True)
+    ]
+
+
+def probabilities(row: Floats) -> Floats:
+    """Return the softmax of one row of logits."""
+    exponents = np.exp(row - row.max())
+    return np.asarray(exponents / exponents.sum(), dtype=np.float32)
 
 
 def check(inputs: Mapping[str, Ints], manifest: Manifest) -> None:

@@ -47,10 +47,12 @@ class Port:
 
 GATEWAY = Port("RETORT_HTTP_PORT", 8080, "the gateway")
 GATEWAY_METRICS = Port("RETORT_METRICS_PORT", 9091, "the gateway's metrics")
+GATEWAY_GRPC = Port("RETORT_GRPC_PORT", 8081, "the gateway's gRPC")
 TRITON_GRPC = Port("RETORT_TRITON_GRPC_PORT", 8001, "Triton's gRPC")
 LOADER = Port("RETORT_LOADER_PORT", 8003, "the loader")
 PORTS = (
     GATEWAY,
+    GATEWAY_GRPC,
     GATEWAY_METRICS,
     Port("RETORT_TRITON_HTTP_PORT", 8000, "Triton's HTTP"),
     TRITON_GRPC,
@@ -209,7 +211,7 @@ Retort is ready: {base}   models: {", ".join(answering)}
   curl -s {base}{path} {header} -d {shlex.quote(json.dumps(body))}
   {_program()} predict {shlex.quote(DEMO_TEXT)} --model {model}      -> {outcome}
 
-API docs: {base}/docs    health: {base}/readyz    metrics: http://127.0.0.1:{GATEWAY_METRICS.number}/metrics
+gRPC: 127.0.0.1:{GATEWAY_GRPC.number}    API docs: {base}/docs    health: {base}/readyz    metrics: http://127.0.0.1:{GATEWAY_METRICS.number}/metrics
 Ctrl-C ends everything.""")
 
 

@@ -110,7 +110,7 @@ def test_the_gateway_listens_where_the_chart_says_and_finds_triton(variant: Revi
     _, gateway = container(variant, "gateway")
     settings = load(environment(gateway))
     ports = {port["name"]: port["containerPort"] for port in gateway["ports"]}
-    assert ports == {"http": settings.http_port, "metrics": settings.metrics_port}
+    assert ports == {"http": settings.http_port, "grpc": settings.grpc_port, "metrics": settings.metrics_port}
     host, port = settings.upstreams[0].split(":")
     service = variant.find("Service", host)
     assert int(port) in {entry["port"] for entry in service["spec"]["ports"]}

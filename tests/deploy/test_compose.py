@@ -99,7 +99,8 @@ def test_the_gateway_starts_with_its_settings_and_finds_triton() -> None:
     assert settings.upstreams == ["model-server:8001"]
     assert settings.auth == "on"
     assert settings.host == "0.0.0.0"
-    assert gateway["ports"] == [f"127.0.0.1:{settings.http_port}:{settings.http_port}"]
+    doors = (settings.http_port, settings.grpc_port)
+    assert gateway["ports"] == [f"127.0.0.1:{port}:{port}" for port in doors]
     assert f":{settings.http_port}/readyz" in gateway["healthcheck"]["test"][-1]
     assert gateway["depends_on"]["keys"] == {"condition": "service_completed_successfully"}
     folder, file = os.path.split(str(settings.api_keys_file))

@@ -59,7 +59,7 @@ def test_ports_health_checks_and_variables_are_the_services_own() -> None:
     gateway, server = load_gateway({}), load_model_server({})
     expose = {name: line for name in DOCKERFILES for line in lines(name) if line.startswith("EXPOSE")}
     triton = (server.triton_http_port, server.triton_grpc_port, server.triton_metrics_port, server.loader_port)
-    assert expose["gateway"] == f"EXPOSE {gateway.http_port} {gateway.metrics_port}"
+    assert expose["gateway"] == f"EXPOSE {gateway.http_port} {gateway.grpc_port} {gateway.metrics_port}"
     assert expose["model-server"] == "EXPOSE " + " ".join(map(str, triton))
     assert any(f":{gateway.http_port}/healthz" in line for line in lines("gateway"))
     assert any(f":{server.loader_port}/healthz" in line for line in lines("model-server"))

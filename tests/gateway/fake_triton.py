@@ -41,6 +41,16 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
     async def ModelReady(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
         return service_pb2.ModelReadyResponse(ready=self.ready)
 
+    async def ModelConfig(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
+        answer = service_pb2.ModelConfigResponse()
+        answer.config.name = request.name
+        return answer
+
+    async def ModelStatistics(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
+        answer = service_pb2.ModelStatisticsResponse()
+        answer.model_stats.add(name=request.name, version=request.version)
+        return answer
+
     async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802
         self.requests.append(request)
         await asyncio.sleep(self.delay_s)

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -25,7 +26,7 @@ def free_port() -> int:
 def environment(**settings: str | float | Path) -> dict[str, str]:
     """This environment without Retort's settings, with these."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("RETORT_")}
-    inherited |= {"PYTHONPATH": str(SERVICES), "OMP_NUM_THREADS": "1"}
+    inherited |= {"PYTHONPATH": str(SERVICES), "OMP_NUM_THREADS": "1", "RETORT_GRPC_PORT": str(free_port())}
     return inherited | {f"RETORT_{name.upper()}": str(value) for name, value in settings.items()}
 
 
@@ -64,3 +65,41 @@ def status(url: str) -> int:
         return httpx.get(url, timeout=5).status_code
     except httpx.TransportError:
         return 0
+
+
+@dataclass(frozen=True)
+class Served:
+    """A gateway process."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    grpc_port: int
+    metrics_port: int
+
+    @property
+    def url(self) -> str:
+        """Where its HTTP door listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def metric(self, name: str) -> float:
+        """The value of a metric without labels."""
+        lines = httpx.get(f"http://127.0.0.1:{self.metrics_port}/metrics").text.splitlines()
+        return float(next(line.split()[-1] for line in lines if line.startswith(f"{name} ")))
+
+
+@contextmanager
+def gateway(repository: Path, logs: Path, *tritons: int, **settings: str | float) -> Iterator[Served]:
+    """A gateway in front of Tritons on these ports, ready; `settings` as in `environment`."""
+    port, grpc_port, metrics_port = free_port(), free_port(), free_port()
+    log = logs / f"gateway-{port}.log"
+    variables = environment(
+        **{"gateway_drain_s": 0, **settings},
+        model_repository=repository,
+        triton_urls=",".join(f"127.0.0.1:{triton}" for triton in tritons),
+        http_port=port,
+        grpc_port=grpc_port,
+        metrics_port=metrics_port,
+    )
+    with process("gateway", variables, log) as running:
+        wait_until(lambda: status(f"http://127.0.0.1:{port}/readyz") == 200, 20, log)
+        yield Served(running, port, grpc_port, metrics_port)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.batcher import Batcher, BatchLimits, BatchReport, choose
+from gateway.batcher import LINGER_S, Batcher, BatchLimits, BatchReport, choose, fair_share
 from gateway.errors import DeadlineExceededError, OverloadedError, UpstreamUnavailableError
 
 SOON_S = 5.0
@@ -107,6 +107,70 @@ async def test_requests_of_one_turn_of_the_loop_share_a_batch() -> None:
     one = batcher(upstream, limits())
     await asyncio.gather(*(one.submit([text], soon_s()) for text in "abc"))
     assert upstream.batches == [["a", "b", "c"]]
+
+
+async def test_batches_that_may_be_in_flight_are_alike() -> None:
+    upstream = Upstream()
+    one = batcher(upstream, limits(max_rows=16, max_in_flight=3))
+    tasks = [asyncio.create_task(one.submit(["x"], soon_s())) for _ in range(30)]
+    await until(lambda: sum(map(len, upstream.batches)) == 30)
+    assert [len(batch) for batch in upstream.batches] == [10, 10, 10]
+    upstream.gate.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_busy_waits_for_company_but_not_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.batcher.WORTH_ROWS", 8)
+    upstream = Upstream()
+    one = batcher(upstream, limits(max_in_flight=3))
+    busy = asyncio.create_task(one.submit(["x"] * 8, soon_s()))
+    await until(lambda: len(upstream.batches) == 1)
+    started_s = time.monotonic()
+    early = asyncio.create_task(one.submit(["y"], soon_s()))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    late = asyncio.create_task(one.submit(["z"], soon_s()))
+    await until(lambda: len(upstream.batches) == 2)
+    assert upstream.batches[1] == ["y", "z"]
+    assert LINGER_S * 0.9 < time.monotonic() - started_s < 0.5
+    upstream.gate.set()
+    await asyncio.gather(busy, early, late)
+
+
+async def test_the_last_batch_goes_full_or_when_another_has_landed() -> None:
+    upstream = Upstream()
+    one = batcher(upstream, limits(max_in_flight=2))
+    busy = asyncio.create_task(one.submit(["x"] * 4, soon_s()))
+    await until(lambda: len(upstream.batches) == 1)
+    lonely = asyncio.create_task(one.submit(["y"], soon_s()))
+    await asyncio.sleep(20 * LINGER_S)
+    assert len(upstream.batches) == 1
+    company = asyncio.create_task(one.submit(["z"] * 3, soon_s()))
+    await until(lambda: upstream.batches[1:] == [["y", "z", "z", "z"]])
+    waits = asyncio.create_task(one.submit(["w"], soon_s()))
+    upstream.gate.set()
+    await asyncio.gather(busy, lonely, company, waits)
+    assert upstream.batches[2:] == [["w"]]
+
+
+async def test_rows_wait_in_the_order_of_their_priority() -> None:
+    upstream = Upstream()
+    one = batcher(upstream, limits(max_in_flight=1, max_rows=1))
+    tasks = [asyncio.create_task(one.submit(["first"], soon_s()))]
+    await until(lambda: len(upstream.batches) == 1)
+    for text, priority in (("none", 0), ("two", 2), ("one", 1), ("two again", 2)):
+        tasks.append(asyncio.create_task(one.submit([text], soon_s(), priority)))
+        await asyncio.sleep(0)
+    upstream.gate.set()
+    await asyncio.gather(*tasks)
+    assert upstream.batches == [["first"], ["one"], ["two"], ["two again"], ["none"]]
+
+
+@pytest.mark.parametrize(
+    ("waiting", "in_flight", "share"), [(1, 0, 1), (1, 1, 1), (1, 8, 4), (30, 0, 8), (5, 5, 5), (0, 9, 4)]
+)
+def test_the_fair_share(waiting: int, in_flight: int, share: int) -> None:
+    assert fair_share(waiting, in_flight, limits(max_in_flight=2, max_rows=8)) == share
 
 
 async def test_a_long_row_does_not_make_short_ones_pay() -> None:
@@ -207,7 +271,7 @@ async def test_reports_what_a_batch_was() -> None:
     ],
 )
 def test_choosing(lengths: list[int], limit: BatchLimits, chosen: list[int]) -> None:
-    assert choose(lengths, limit) == chosen
+    assert choose(lengths, limit, limit.max_rows) == chosen
 
 
 async def until(condition: object) -> None:

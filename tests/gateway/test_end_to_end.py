@@ -13,11 +13,9 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from tritonclient import http as triton_http
-from tritonclient.utils import InferenceServerException
 
 from tests.gateway.processes import environment, free_port, process, status, wait_until
-from tests.tiny_model import BAD, GOOD, WORDS
+from tests.tiny_model import BAD, GOOD
 
 START_S = 40
 
@@ -60,12 +58,13 @@ class Stack:
 
     def start_gateway(self) -> None:
         """Start it and wait until it is ready."""
-        for name in ("http_port", "metrics_port"):
+        for name in ("http_port", "grpc_port", "metrics_port"):
             self.ports.setdefault(name, free_port())
         variables = environment(
             model_repository=self.repository,
             triton_urls=f"127.0.0.1:{self.ports['triton_grpc_port']}",
             http_port=self.ports["http_port"],
+            grpc_port=self.ports["grpc_port"],
             metrics_port=self.ports["metrics_port"],
             gateway_drain_s=0,
         )
@@ -115,37 +114,6 @@ def test_a_text_is_answered_the_same_alone_and_in_company(stack: Stack) -> None:
     with ThreadPoolExecutor(8) as pool:
         crowd = list(pool.map(lambda text: stack.predict(text).json(), TEXTS * 10))
     assert [(a["prediction"], a["confidence"]) for a in crowd] == [(a["label"], a["score"]) for a in alone * 10]
-
-
-def test_a_stock_client_sends_text(stack: Stack) -> None:
-    with triton_http.InferenceServerClient(stack.url.removeprefix("http://")) as client:
-        assert client.is_server_live()
-        assert client.is_server_ready()
-        assert client.is_model_ready("tiny")
-        assert client.is_model_ready("tiny", "1")
-        assert client.get_model_metadata("tiny")["inputs"][0]["name"] == "text"
-        text = triton_http.InferInput("text", [2, 1], "BYTES")
-        text.set_data_from_numpy(np.array([[b"a good film"], [b"a bad film"]], dtype=object), binary_data=False)
-        outputs = [triton_http.InferRequestedOutput(name, binary_data=False) for name in ("label", "score")]
-        answer = client.infer("tiny", [text], outputs=outputs, request_id="7")
-        assert answer.as_numpy("label").ravel().tolist() in (["positive", "negative"], [b"positive", b"negative"])
-        assert answer.as_numpy("score").ravel() == pytest.approx([expected("good")[1]] * 2, abs=1e-5)
-        assert (answer.get_response()["id"], answer.get_response()["model_version"]) == ("7", "1")
-        with pytest.raises(InferenceServerException, match="binary tensor extension"):
-            client.infer("tiny", [text])
-
-
-def test_a_stock_client_sends_tensors(stack: Stack) -> None:
-    sent = [["[CLS]", "good", "bad", "good"], ["[CLS]", "film", "dull", "[PAD]"]]
-    ids = np.array([[WORDS.index(word) for word in row] for row in sent], dtype=np.int64)
-    mask = np.array([[1, 1, 1, 1], [1, 1, 1, 0]], dtype=np.int64)
-    inputs = []
-    for name, tensor in (("input_ids", ids), ("attention_mask", mask)):
-        inputs.append(triton_http.InferInput(name, list(tensor.shape), "INT64"))
-        inputs[-1].set_data_from_numpy(tensor, binary_data=False)
-    with triton_http.InferenceServerClient(stack.url.removeprefix("http://")) as client:
-        logits = [triton_http.InferRequestedOutput("logits", binary_data=False)]
-        assert client.infer("tiny", inputs, outputs=logits).as_numpy("logits").tolist() == [[2, 4], [2, 0]]
 
 
 def test_triton_killed_is_a_quick_503_and_comes_back(stack: Stack) -> None:

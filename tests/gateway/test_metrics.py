@@ -6,7 +6,19 @@ from gateway.metrics import LabelCache, Metrics
 
 LABELS = {"model", "version", "cohort", "route", "code", "tier", "result", "upstream", "class", "bin", "step", "reason"}
 LABELS |= {"digest"}  # the identity of a version, in retort_model_info only
-SUFFIXES = ("_total", "_seconds", "_bytes", "_ratio", "_rows", "_requests", "_depth", "_up", "_info", "_versions")
+SUFFIXES = (
+    "_total",
+    "_seconds",
+    "_bytes",
+    "_ratio",
+    "_rows",
+    "_requests",
+    "_depth",
+    "_up",
+    "_breaker",
+    "_info",
+    "_versions",
+)
 
 
 def test_names_and_labels() -> None:

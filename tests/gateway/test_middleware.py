@@ -117,9 +117,9 @@ async def test_the_log_tells_failures_and_never_the_text(
     fake_triton.status = (grpc.StatusCode.INTERNAL, "it broke")
     with caplog.at_level(logging.DEBUG, logger="gateway"):
         answer = await client.post("/predict", json={"text": "my secret diary"}, headers={"x-request-id": "r9"})
-    assert (answer.status_code, answer.json()["error"]["code"]) == (502, "upstream_failed")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "upstream_failed")
     fields = [record.__dict__["fields"] for record in caplog.records if "fields" in record.__dict__]
-    assert [(line["request_id"], line["status"], line["route"]) for line in fields] == [("r9", 502, "predict")]
+    assert [(line["request_id"], line["status"], line["route"]) for line in fields] == [("r9", 503, "predict")]
     assert "diary" not in json.dumps([record.__dict__ for record in caplog.records], default=str)
 
 

@@ -14,7 +14,7 @@ from gateway.errors import ForbiddenError, InvalidRequestError, OverloadedError,
 from gateway.metrics import Metrics
 from gateway.predictor import Predictor
 from gateway.repository import Repository
-from gateway.target import Batching, Target
+from gateway.target import Batching, RawOptions, Target
 from gateway.triton import Triton
 from tests.gateway.fake_triton import FakeTriton
 from tests.gateway.test_batcher import soon_s
@@ -27,7 +27,7 @@ async def catalog(repository: Path, fake_triton: FakeTriton) -> AsyncIterator[Ca
     publish_tiny(repository, swapped=True)
     metrics = Metrics()
     triton = Triton([fake_triton.url], metrics)
-    triton.open()
+    await triton.open()
     make = partial(Target, triton=triton, batching=Batching(8, 2, 100), metrics=metrics, cohort="stable")
     catalog = Catalog(Repository(str(repository)), make, metrics, None)
     await catalog.refresh()
@@ -37,7 +37,7 @@ async def catalog(repository: Path, fake_triton: FakeTriton) -> AsyncIterator[Ca
 
 def call() -> Call:
     """A call with time."""
-    made = Call("r1")
+    made = Call("r1", {})
     made.deadline_s = soon_s()
     return made
 
@@ -56,7 +56,7 @@ async def test_limits(catalog: Catalog) -> None:
     with pytest.raises(OverloadedError):
         await Predictor(catalog, Admission(0, Metrics()), max_texts=3).predict(call(), None, ["a"])
     with pytest.raises(OverloadedError):
-        await Predictor(catalog, Admission(0, Metrics()), max_texts=3).compute(call(), "tiny", {})
+        await Predictor(catalog, Admission(0, Metrics()), max_texts=3).compute(call(), "tiny", {}, None, RawOptions())
 
 
 async def test_only_the_routed_version_may_be_asked_for(catalog: Catalog) -> None:
@@ -72,6 +72,7 @@ async def test_tensors(catalog: Catalog) -> None:
     asked = call()
     ids = np.full((1, 2), 11, dtype=np.int64)
     predictor = Predictor(catalog, Admission(9, Metrics()), max_texts=3)
-    answer = await predictor.compute(asked, "tiny", {"input_ids": ids, "attention_mask": np.ones_like(ids)})
-    assert answer.logits.tolist() == [[0, 4]]
+    inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+    answer = await predictor.compute(asked, "tiny", inputs, None, RawOptions())
+    assert answer.outputs[0].elements() == [0, 4]
     assert (asked.version, list(asked.steps_s)) == ("1", ["triton"])

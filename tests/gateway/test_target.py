@@ -9,7 +9,7 @@ import pytest
 from gateway.errors import InvalidRequestError, OverloadedError
 from gateway.metrics import Metrics
 from gateway.repository import Repository
-from gateway.target import Batching, Target
+from gateway.target import Batching, RawOptions, Target
 from gateway.triton import Triton
 from tests.gateway.fake_triton import FakeTriton
 from tests.gateway.test_batcher import soon_s
@@ -20,7 +20,7 @@ async def target(published: Path, fake_triton: FakeTriton) -> AsyncIterator[Targ
     """The tiny model's stable version, 4 rows a batch."""
     metrics = Metrics()
     triton = Triton([fake_triton.url], metrics)
-    triton.open()
+    await triton.open()
     stored = Repository(str(published)).scan({})["tiny"].versions[1]
     yield Target(stored, triton, Batching(4, 2, 100), metrics, cohort="stable")
     await triton.close()
@@ -46,10 +46,10 @@ async def test_pairs_are_refused(target: Target) -> None:
 
 async def test_tensors_are_checked_then_computed(target: Target, fake_triton: FakeTriton) -> None:
     ids = np.full((2, 3), 11, dtype=np.int64)
-    logits = await target.compute({"input_ids": ids, "attention_mask": np.ones_like(ids)}, soon_s())
-    assert logits.tolist() == [[0, 6], [0, 6]]
+    (logits,) = await target.compute({"input_ids": ids, "attention_mask": np.ones_like(ids)}, soon_s(), RawOptions())
+    assert (logits.name, logits.shape, logits.elements()) == ("logits", (2, 2), [0, 6, 0, 6])
     with pytest.raises(InvalidRequestError):
-        await target.compute({"input_ids": ids}, soon_s())
+        await target.compute({"input_ids": ids}, soon_s(), RawOptions())
     assert len(fake_triton.requests) == 1
 
 

@@ -104,7 +104,8 @@ def test_a_row_decodes_the_same_alone_and_in_company() -> None:
 
 
 def test_without_labels_the_score_is_the_models() -> None:
-    assert tensors.decode(np.array([[-3.5]], dtype=np.float32), ()) == [Prediction(None, -3.5)]
+    logits = np.array([[-3.5]], dtype=np.float32)
+    assert tensors.decode(logits, ()) == [Prediction(None, -3.5, logits[0])]
 
 
 @pytest.mark.parametrize("values", [[[1.0, 2.0, 3.0]], [[float("nan"), 1.0]]])

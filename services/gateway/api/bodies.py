@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 
 from gateway.errors import InvalidRequestError
+from gateway.oip import checked, kind
 from gateway.tokenizer import Text
 
 
@@ -42,21 +43,6 @@ def many_texts(body: bytes) -> list[Text]:
     if isinstance(inputs[0], list):
         return [_pair(item, f"inputs[{index}]") for index, item in enumerate(inputs)]
     return [checked(item, f"inputs[{index}]") for index, item in enumerate(inputs)]
-
-
-def checked(text: Any, name: str) -> str:
-    """Return `text` if it is one that a model can read."""
-    if not isinstance(text, str):
-        raise InvalidRequestError(f"{name} must be a text, not {kind(text)}")
-    if not text or text.isspace():
-        raise InvalidRequestError(f"{name} is empty")
-    return text
-
-
-def kind(value: Any) -> str:
-    """Name a JSON type."""
-    names = {dict: "an object", list: "a list", str: "a text", bool: "a boolean", type(None): "null"}
-    return names.get(type(value), "a number")
 
 
 def _pair(item: Any, name: str) -> tuple[str, str]:

@@ -1,82 +1,114 @@
-"""Bodies of the Open Inference Protocol in JSON, read by hand."""
+"""Bodies of the Open Inference Protocol over HTTP: JSON, and Triton's binary extension (JSON, then raw tensors)."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
+import orjson
 
-from gateway.api.bodies import checked, kind, parse_object
+from gateway.api.bodies import parse_object
 from gateway.errors import InvalidRequestError
-from gateway.tensors import Ints
-from gateway.tokenizer import Text
+from gateway.hot import Reply
+from gateway.oip import Inference, kind, refuse_parameters, wanted
+from gateway.payload import Tensor
+from gateway.predictor import TensorAnswer
 
-BINARY = "the binary tensor extension is not supported: send and ask for JSON data (binary_data=False)"
+HEADER_LENGTH = b"inference-header-content-length"
 
 
 @dataclass(frozen=True, slots=True)
-class Infer:
-    """One inference call: either `texts` or the model's own `tensors`; `outputs` None = all of them."""
+class Form:
+    """Which outputs the caller wants raw: those that it names so, and whether all others."""
 
-    id: str | None
-    texts: list[Text] | None
-    tensors: Mapping[str, Ints]
-    outputs: frozenset[str] | None
-    timeout_s: float
+    binary: Mapping[str, bool]
+    binary_by_default: bool
 
-    def wants(self, output: str) -> bool:
-        """Whether the caller wants this output."""
-        return self.outputs is None or output in self.outputs
+    def is_binary(self, output: str) -> bool:
+        """Whether this output goes out raw."""
+        return self.binary.get(output, self.binary_by_default)
 
 
-def parse_infer(body: bytes) -> Infer:
-    """Read an inference request; InvalidRequestError names what is wrong with it."""
-    value = parse_object(body)
+def parse_infer(body: bytes, header_length: bytes | None = None) -> tuple[Inference, Form]:
+    """Read a request; `header_length` is the header that says where JSON ends and raw tensors begin."""
+    json, raw = _split(body, header_length)
+    value = parse_object(json)
     request_id = value.get("id")
     if request_id is not None and not isinstance(request_id, str):
         raise InvalidRequestError(f"id must be a text, not {kind(request_id)}")
-    inputs = _objects(value, "inputs")
-    if not inputs:
-        raise InvalidRequestError("inputs is empty")
-    names = [_name(tensor, f"inputs[{index}]") for index, tensor in enumerate(inputs)]
-    if len(set(names)) != len(names):
-        raise InvalidRequestError("two inputs have the same name")
-    for name, tensor in zip(names, inputs, strict=True):
-        _refuse_parameters(f"input {name!r}", _parameters(tensor), allowed=())
-    timeout_s = _timeout_s(_parameters(value))
-    if names == ["text"]:
-        return Infer(request_id, _texts(inputs[0]), {}, _outputs(value, ("label", "score")), timeout_s)
-    tensors = {name: _ints(name, tensor) for name, tensor in zip(names, inputs, strict=True)}
-    return Infer(request_id, None, tensors, _outputs(value, ("logits",)), timeout_s)
+    parameters = _parameters(value)
+    by_default = _flag("the request", parameters, "binary_data_output")
+    inputs, at = [], 0
+    for index, entry in enumerate(_objects(value, "inputs")):
+        tensor, at = _input(entry, f"inputs[{index}]", raw, at)
+        inputs.append(tensor)
+    if at != len(raw):
+        raise InvalidRequestError(f"{len(raw) - at} bytes follow the last raw input")
+    outputs, binary = [], {}
+    for index, entry in enumerate(_objects(value, "outputs") if value.get("outputs") is not None else ()):
+        name, options = _name(entry, f"outputs[{index}]"), _parameters(entry)
+        binary[name] = _flag(f"output {name!r}", options, "binary_data", by_default)
+        outputs.append(wanted(name, options))
+    return Inference(request_id, inputs, outputs, parameters), Form(binary, by_default)
 
 
-def _texts(tensor: Mapping[str, Any]) -> list[Text]:
-    rows, columns = _shape("text", tensor)
-    if tensor.get("datatype") != "BYTES":
-        raise InvalidRequestError(f"input 'text' must have datatype BYTES, not {tensor.get('datatype')!r}")
-    if columns not in (1, 2):
-        raise InvalidRequestError(f"input 'text' must have shape [n, 1] (pairs: [n, 2]), not {[rows, columns]}")
-    flat = list(_flat(_data("text", tensor), "text"))
-    if len(flat) != rows * columns:
-        raise InvalidRequestError(f"input 'text' has {len(flat)} elements, its shape says {rows * columns}")
-    texts = [checked(item, f"text element {index}") for index, item in enumerate(flat)]
-    return list(zip(texts[::2], texts[1::2], strict=True)) if columns == 2 else list(texts)
+def reply(asked: Inference, form: Form, inferred: TensorAnswer) -> Reply:
+    """Return the answer in the form that the caller wants."""
+    manifest = inferred.target.manifest
+    content: dict[str, object] = {"model_name": manifest.model, "model_version": inferred.target.version}
+    if asked.id is not None:
+        content["id"] = asked.id
+    raw: list[bytes] = []
+    outputs = content["outputs"] = []
+    for tensor in inferred.outputs:
+        entry: dict[str, object] = {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape}
+        if form.is_binary(tensor.name):
+            raw.append(tensor.raw())
+            entry["parameters"] = {"binary_data_size": len(raw[-1])}
+        else:
+            entry["data"] = tensor.elements()
+        outputs.append(entry)
+    json = orjson.dumps(content)
+    if not raw:
+        return Reply(json)
+    headers = ((b"content-type", b"application/octet-stream"), (HEADER_LENGTH, b"%d" % len(json)))
+    return Reply(b"".join([json, *raw]), headers)
 
 
-def _ints(name: str, tensor: Mapping[str, Any]) -> Ints:
-    shape = _shape(name, tensor)
-    if tensor.get("datatype") != "INT64":
-        raise InvalidRequestError(f"input {name!r} must have datatype INT64, not {tensor.get('datatype')!r}")
-    flat = list(_flat(_data(name, tensor), name))
-    if not all(type(item) is int for item in flat):
-        raise InvalidRequestError(f"input {name!r} holds something that is not an integer")
-    if len(flat) != math.prod(shape):
-        raise InvalidRequestError(f"input {name!r} has {len(flat)} elements, its shape says {math.prod(shape)}")
-    try:
-        return np.array(flat, dtype=np.int64).reshape(shape)
-    except OverflowError:
-        raise InvalidRequestError(f"input {name!r} holds an integer that does not fit INT64") from None
+def _split(body: bytes, header_length: bytes | None) -> tuple[bytes, bytes]:
+    if header_length is None:
+        return body, b""
+    if not header_length.isdigit() or not 0 < (length := int(header_length[:20])) <= len(body):
+        raise InvalidRequestError(
+            f"inference-header-content-length must be from 1 to the body's {len(body)} bytes, "
+            f"not {header_length[:20].decode('latin-1')!r}"
+        )
+    return body[:length], body[length:]
+
+
+def _input(entry: Mapping[str, Any], where: str, raw: bytes, at: int) -> tuple[Tensor, int]:
+    """Return one input, and where the next one's raw contents begin."""
+    name, parameters = _name(entry, where), _parameters(entry)
+    shape, datatype = entry.get("shape"), entry.get("datatype")
+    if not isinstance(shape, list):
+        raise InvalidRequestError(f"input {name!r} must have a shape of two positive sizes, not {str(shape)[:80]}")
+    if not isinstance(datatype, str):
+        raise InvalidRequestError(f"input {name!r} has no datatype")
+    size = parameters.pop("binary_data_size", None)
+    refuse_parameters(f"input {name!r}", parameters)
+    data: bytes | list[Any]
+    if size is not None:
+        if type(size) is not int or not 0 <= size <= len(raw) - at:
+            raise InvalidRequestError(
+                f"input {name!r}: binary_data_size is {str(size)[:20]}, {len(raw) - at} bytes of raw data are left"
+            )
+        if "data" in entry:
+            raise InvalidRequestError(f"input {name!r} has both data and binary_data_size")
+        data, at = raw[at : at + size], at + size
+    elif isinstance(entry.get("data"), list):
+        data = list(_flat(entry["data"], name))
+    else:
+        raise InvalidRequestError(f"input {name!r} has no list of data")
+    return Tensor(name, datatype, tuple(shape), data), at
 
 
 def _flat(data: Iterable[Any], name: str) -> Iterable[Any]:
@@ -91,63 +123,23 @@ def _flat(data: Iterable[Any], name: str) -> Iterable[Any]:
             yield item
 
 
-def _data(name: str, tensor: Mapping[str, Any]) -> list[Any]:
-    data = tensor.get("data")
-    if not isinstance(data, list):
-        raise InvalidRequestError(f"input {name!r} has no list of data; {BINARY}")
-    return data
+def _flag(where: str, parameters: dict[str, Any], name: str, default: bool = False) -> bool:  # noqa: FBT001, FBT002
+    flag = parameters.pop(name, default)
+    if not isinstance(flag, bool):
+        raise InvalidRequestError(f"{where}: {name} must be true or false, not {kind(flag)}")
+    return flag
 
 
-def _shape(name: str, tensor: Mapping[str, Any]) -> tuple[int, int]:
-    shape = tensor.get("shape")
-    if not isinstance(shape, list) or len(shape) != 2 or not all(type(size) is int and size > 0 for size in shape):
-        raise InvalidRequestError(f"input {name!r} must have a shape of two positive sizes, not {str(shape)[:80]}")
-    return shape[0], shape[1]
-
-
-def _outputs(value: Mapping[str, Any], available: Sequence[str]) -> frozenset[str] | None:
-    if value.get("outputs") is None:
-        return None
-    chosen = set()
-    for index, output in enumerate(_objects(value, "outputs")):
-        name = _name(output, f"outputs[{index}]")
-        if name not in available:
-            raise InvalidRequestError(f"there is no output {name!r}; outputs of this call: {', '.join(available)}")
-        _refuse_parameters(f"output {name!r}", _parameters(output), allowed=("binary_data",))
-        chosen.add(name)
-    return frozenset(chosen) or None
-
-
-def _timeout_s(parameters: Mapping[str, Any]) -> float:
-    _refuse_parameters("the request", parameters, allowed=("binary_data_output", "timeout"))
-    timeout_us = parameters.get("timeout")
-    if timeout_us is None:
-        return math.inf
-    if type(timeout_us) is not int or timeout_us < 0:
-        raise InvalidRequestError(f"parameter timeout must be microseconds, not {str(timeout_us)[:40]}")
-    return timeout_us / 1e6 or math.inf  # 0 is the protocol's "none"
-
-
-def _refuse_parameters(where: str, parameters: Mapping[str, Any], *, allowed: tuple[str, ...]) -> None:
-    for name, setting in parameters.items():
-        if name.startswith("shared_memory"):
-            raise InvalidRequestError(f"{where}: shared memory is not reachable through the gateway ({name})")
-        if name.startswith("binary_data") and (name not in allowed or setting is not False):
-            raise InvalidRequestError(f"{where}: {BINARY}")
-        if name not in allowed:
-            raise InvalidRequestError(f"{where}: parameter {name[:64]!r} is not supported")
-
-
-def _parameters(value: Mapping[str, Any]) -> Mapping[str, Any]:
+def _parameters(value: Mapping[str, Any]) -> dict[str, Any]:
     parameters = value.get("parameters")
     if parameters is None:
         return {}
     if not isinstance(parameters, dict):
         raise InvalidRequestError(f"parameters must be an object, not {kind(parameters)}")
-    return parameters
+    return dict(parameters)
 
 
-def _objects(value: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+def _objects(value: Mapping[str, Any], key: str) -> Sequence[dict[str, Any]]:
     items = value.get(key)
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise InvalidRequestError(f"{key} must be a list of objects")

@@ -1,8 +1,10 @@
 """The Open Inference Protocol's doors."""
 
+import json
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from tests.gateway.api.test_oip_bodies import TEXT
@@ -59,12 +61,39 @@ async def test_wrong_tensors_never_reach_triton(
     assert fake_triton.requests == []
 
 
-async def test_binary_tensors_are_refused(client: httpx.AsyncClient) -> None:
-    answer = await client.post(
-        "/v2/models/tiny/infer", content=b"{}xx", headers={"inference-header-content-length": "2"}
-    )
-    assert answer.status_code == 400
-    assert "binary tensor extension" in answer.json()["error"]
+async def test_outputs_go_out_raw_when_asked(client: httpx.AsyncClient) -> None:
+    asked = {"inputs": [TEXT], "parameters": {"binary_data_output": True}}
+    answer = await client.post("/v2/models/tiny/infer", json=asked)
+    length = int(answer.headers["inference-header-content-length"])
+    assert answer.headers["content-type"] == "application/octet-stream"
+    label, score = json.loads(answer.content[:length])["outputs"]
+    assert label["parameters"] == {"binary_data_size": 24}
+    assert (score["parameters"], "data" in score) == ({"binary_data_size": 8}, False)
+    assert answer.content[length : length + 24] == b"\x08\0\0\0positive\x08\0\0\0negative"
+    assert np.frombuffer(answer.content[length + 24 :], "<f4") == pytest.approx([0.8808] * 2, abs=1e-4)
+
+
+async def test_classification_of_a_text_is_the_gateways(client: httpx.AsyncClient) -> None:
+    outputs = [{"name": "score", "parameters": {"classification": 5}}]
+    answer = await client.post("/v2/models/tiny/infer", json={"inputs": [TEXT], "outputs": outputs})
+    assert answer.json()["outputs"] == [
+        {
+            "name": "score",
+            "datatype": "BYTES",
+            "shape": [2, 2],
+            "data": ["0.880797:1:positive", "0.119203:0:negative", "0.880797:0:negative", "0.119203:1:positive"],
+        }
+    ]
+
+
+async def test_parameters_of_a_raw_call_reach_triton(client: httpx.AsyncClient, fake_triton: FakeTriton) -> None:
+    outputs = [{"name": "logits", "parameters": {"classification": 1}}]
+    asked = {"inputs": [IDS, MASK], "outputs": outputs, "parameters": {"priority": 3, "timeout": 900_000}}
+    assert (await client.post("/v2/models/tiny/infer", json=asked)).status_code == 200
+    (request,) = fake_triton.requests
+    assert request.parameters["priority"].uint64_param == 3
+    assert 0 < request.parameters["timeout"].int64_param <= 900_000
+    assert request.outputs[0].parameters["classification"].int64_param == 1
 
 
 async def test_versions_in_the_path(client: httpx.AsyncClient) -> None:

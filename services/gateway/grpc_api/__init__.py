@@ -1,0 +1,1 @@
+"""The gRPC door: it translates, calls the predictor, and translates back."""

@@ -1,0 +1,73 @@
+"""The gRPC server: the inference service, health and reflection on one port."""
+
+import asyncio
+from contextlib import suppress
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from gateway.errors import SettingsError
+from gateway.grpc_api.service import SERVICE, Service
+
+HEALTH_EVERY_S = 0.1
+BESIDES_INFERENCE = 64  # calls for health and metadata, on top of the inference calls that admission lets in
+
+
+class GrpcServer:
+    """Listens between `start` and `stop`, on the running loop."""
+
+    def __init__(self, service: Service, address: str, *, max_message_bytes: int, max_calls: int) -> None:
+        self._service, self._address = service, address
+        self._max_message_bytes, self._max_calls = max_message_bytes, max_calls + BESIDES_INFERENCE
+        self._server: grpc.aio.Server | None = None
+        self._health = health.aio.HealthServicer()
+        self._watch: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Listen; SettingsError when the port cannot be had."""
+        options = [
+            ("grpc.so_reuseport", 0),  # two gateways on one port would share its calls, and nobody would know
+            ("grpc.max_receive_message_length", self._max_message_bytes),
+            ("grpc.max_concurrent_streams", self._max_calls),
+            ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+            ("grpc.keepalive_time_ms", 60_000),  # a peer that vanished without a word
+            ("grpc.keepalive_timeout_ms", 10_000),
+        ]
+        server = self._server = grpc.aio.server(options=options, maximum_concurrent_rpcs=self._max_calls)
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, self._service.handlers()),))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        try:
+            server.add_insecure_port(self._address)
+        except RuntimeError as error:
+            raise SettingsError(
+                f"cannot listen on {self._address} (gRPC): free the port or set RETORT_GRPC_PORT to another one"
+            ) from error
+        await self._show(ready=self._service.is_ready())
+        self._watch = asyncio.create_task(self._follow())
+        await server.start()
+
+    async def stop(self, grace_s: float) -> None:
+        """Take no more calls; those in flight have `grace_s` to end."""
+        if self._watch is not None:
+            self._watch.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._watch
+        if self._server is not None:
+            await self._health.enter_graceful_shutdown()
+            await self._server.stop(grace_s)
+
+    async def _follow(self) -> None:
+        shown = None
+        while True:
+            if (ready := self._service.is_ready()) != shown:
+                await self._show(ready=ready)
+                shown = ready
+            await asyncio.sleep(HEALTH_EVERY_S)
+
+    async def _show(self, *, ready: bool) -> None:
+        status = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in ("", SERVICE):
+            await self._health.set(name, status)

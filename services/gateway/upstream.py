@@ -1,0 +1,145 @@
+"""One Triton at one address: its channel, its breaker, and what the last probe saw."""
+
+import asyncio
+import logging
+import time
+from contextlib import suppress
+from typing import Any
+
+import grpc
+import grpc.aio
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+from gateway.breaker import MAX_FAILURES, Breaker
+from gateway.errors import (
+    DeadlineExceededError,
+    GatewayError,
+    UpstreamFailedError,
+    UpstreamRefusedError,
+    UpstreamUnavailableError,
+)
+from gateway.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+PROBE_TIMEOUT_S = 1.0
+# A caller in a hurry proves nothing about the server; silence for as long as a probe waits does.
+SILENCE_S = PROBE_TIMEOUT_S
+# gRPC's own back-off grows to two minutes; a Triton that came back must be found within a second.
+OPTIONS = [
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 500),
+    ("grpc.max_reconnect_backoff_ms", 500),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 2_000),
+    ("grpc.enable_http_proxy", 0),  # gRPC would send even 127.0.0.1 through http_proxy; the model server is near
+]
+
+
+class Upstream:
+    """One address. Made on the running loop; nothing connects before the first call."""
+
+    def __init__(self, address: str, metrics: Metrics) -> None:
+        self.address = address
+        self.breaker = Breaker()
+        self._seen = "unknown"
+        self._metrics = metrics
+        self._doubt = asyncio.Event()
+        self._channel = grpc.aio.insecure_channel(address, options=OPTIONS)
+        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        metrics.upstream_breaker.labels(address).set(0)
+
+    @property
+    def state(self) -> str:
+        """What the last probe saw and whether the breaker is open, for /readyz."""
+        return f"{self._seen}, breaker open" if self.breaker.is_open else self._seen
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection now."""
+        return bool(self._channel.get_state() is grpc.ChannelConnectivity.READY)
+
+    async def call(self, method: str, request: Any, timeout_s: float) -> Any:
+        """Call `method` of Triton's service once, and tell the breaker; raises grpc.aio.AioRpcError."""
+        started_s = time.monotonic()
+        try:
+            response = await getattr(self._stub, method)(request, timeout=timeout_s)
+        except grpc.aio.AioRpcError as error:
+            if self._is_silence(error, time.monotonic() - started_s):
+                self._failed()
+            raise
+        self._answered()
+        return response
+
+    async def probe(self) -> None:
+        """Ask once whether the server is ready; for an open breaker this is the half-open trial."""
+        try:
+            response = await self._stub.ServerReady(service_pb2.ServerReadyRequest(), timeout=PROBE_TIMEOUT_S)
+            seen = "ready" if response.ready else "not ready"
+            self._answered()
+        except grpc.aio.AioRpcError as error:
+            seen = f"unreachable ({error.code().name})"
+            self._failed()
+        if seen != self._seen:
+            log.info("upstream %s is %s", self.address, seen)
+        self._seen = seen
+        self._metrics.upstream_up.labels(self.address).set(seen == "ready")
+
+    async def watch(self, every_s: float) -> None:
+        """Probe for ever: every `every_s` in health, at once after the first failure, then with a back-off."""
+        while True:
+            self._doubt.clear()
+            try:
+                await self.probe()
+            except Exception:
+                # Broad on purpose: a watch that died would show the last state for ever, and nobody would know.
+                self._metrics.upstream_calls.labels(GatewayError.code).inc()
+                log.exception("unforeseen error while probing %s; the next probe comes all the same", self.address)
+            wait_s = self.breaker.probe_in_s(every_s)
+            if self.breaker.failures:
+                await asyncio.sleep(wait_s)
+            else:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._doubt.wait(), wait_s)
+
+    async def close(self) -> None:
+        """Close the channel; calls in flight have a second to end. Its metrics go with it."""
+        await self._channel.close(grace=1.0)
+        for gauge in (self._metrics.upstream_up, self._metrics.upstream_breaker):
+            with suppress(KeyError):
+                gauge.remove(self.address)
+
+    def _is_silence(self, error: grpc.aio.AioRpcError, waited_s: float) -> bool:
+        if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+            return waited_s >= SILENCE_S
+        # Triton also answers UNAVAILABLE itself: a full queue, a model that loads. Then its connection stands.
+        return error.code() is grpc.StatusCode.UNAVAILABLE and not self.is_connected
+
+    def _failed(self) -> None:
+        self.breaker.failed()
+        self._doubt.set()
+        if self.breaker.failures == MAX_FAILURES:
+            log.warning("upstream %s does not answer: its breaker opens", self.address)
+            self._metrics.upstream_breaker.labels(self.address).set(1)
+
+    def _answered(self) -> None:
+        if self.breaker.is_open:
+            log.info("upstream %s answers again: its breaker closes", self.address)
+            self._metrics.upstream_breaker.labels(self.address).set(0)
+        self.breaker.answered()
+
+
+def translate(error: grpc.aio.AioRpcError) -> GatewayError:
+    """Say in the gateway's words what Triton's status means."""
+    code, details = error.code(), (error.details() or "").split("\n", 1)[0][:300]
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED or "timeout expired" in details.lower():
+        return DeadlineExceededError("the model server did not answer within the deadline")
+    if code in (grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE):
+        return UpstreamRefusedError(f"the model server refused the request: {details}")
+    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.CANCELLED):
+        return UpstreamUnavailableError(f"the model server is not available: {details}")
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return UpstreamUnavailableError(f"the model server is full: {details}")
+    return UpstreamFailedError(f"the model server failed ({code.name}): {details}")
