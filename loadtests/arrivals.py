@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import bisect
+import math
+from dataclasses import dataclass, field
+
+from loadtests.profile import Profile
 
 
-@dataclass(frozen=True)
+@dataclass
 class Arrivals:
-    """Requests are due at a constant rate from `start`, in seconds of one monotonic clock."""
+    """Requests are due as the profile says from `start`, in seconds of one monotonic clock; each is taken once."""
 
     start: float
-    per_s: float
-
-    def __post_init__(self) -> None:
-        if not self.per_s > 0:
-            raise ValueError("the arrival rate must be more than 0 a second")
+    profile: Profile
+    taken: int = field(default=0, init=False)
 
     def due(self, number: int) -> float:
-        """When request `number`, counted from 0, is due. A product and no sum: rounding must not pile up."""
-        return self.start + number / self.per_s
+        """When request `number`, counted from 0, is due; infinity after the profile's end."""
+        return self.start + self.profile.moment(number)
 
-    def latency_ms(self, number: int, answered: float) -> float:
-        """From when it was due, not from when it was sent: a late sender's wait is part of it."""
-        return (answered - self.due(number)) * 1000
+    def take(self) -> float:
+        """Take the next request; return when it is due, infinity when there is none."""
+        due = self.due(self.taken)
+        if math.isfinite(due):
+            self.taken += 1
+        return due
+
+    def missed(self, now: float) -> int:
+        """How many requests were due by `now` and nobody has taken: every customer was still waiting."""
+        numbers = range(self.taken, 1 << 40)
+        return bisect.bisect_right(numbers, now, key=self.due)
