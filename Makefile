@@ -32,11 +32,17 @@ load: .test ## two minutes of load, HTTP and gRPC, against a running `make up`
 	$(LOCUST)/grpc --host grpc://127.0.0.1:8081 -u 64 -r 64 --rate 127 --p99-ms 50 || failed=1; \
 	exit $$failed
 
+bench: .up ## how fast this machine serves a model of model-repo/, beside what limits it (about ten minutes)
+	@$(BIN)/retort bench
+
 chaos: .test ## faults in real processes, and 10,000 malformed HTTP requests
 	@CHAOS=20 $(BIN)/python -m pytest tests/gateway/test_faults.py tests/gateway/test_schema_fuzz.py
 
 chart: .test ## render and check the Helm chart
 	@$(BIN)/python -m pytest tests/deploy
+
+audit: .test ## look every pinned dependency up in PyPI's list of known vulnerabilities (needs the internet)
+	@.ci/audit
 
 lock: ## resolve constraints.txt anew from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml bootstrap.in --all-extras --universal --python-version 3.11 \
@@ -54,4 +60,4 @@ clean: ## remove the virtual environment and run logs (never the model repositor
 .up .test:
 	@$(PYTHON) bootstrap.py $(@:.%=%)
 
-.PHONY: help up test lint load chaos chart lock clean .up .test
+.PHONY: help up test lint load bench chaos chart audit lock clean .up .test

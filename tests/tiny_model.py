@@ -34,8 +34,8 @@ MAX_LENGTH = 32
 MAX_BATCH_SIZE = 16
 
 
-def config_pbtxt(kind: str = "KIND_CPU", queue_delay_us: int = 0, parameters: Mapping[str, str] | None = None) -> str:
-    """Return a config.pbtxt that batches."""
+def config_pbtxt(kind: str = "KIND_CPU", batching: str = "", parameters: Mapping[str, str] | None = None) -> str:
+    """Return a config.pbtxt; `batching` is what stands inside `dynamic_batching`."""
     options = "".join(
         f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}\n'
         for key, value in (parameters or {}).items()
@@ -49,10 +49,7 @@ input [
 ]
 output [ {{ name: "logits" data_type: TYPE_FP32 dims: [ -1 ] }} ]
 instance_group [ {{ count: 1 kind: {kind} }} ]
-dynamic_batching {{
-  max_queue_delay_microseconds: {queue_delay_us}
-  default_queue_policy {{ allow_timeout_override: true max_queue_size: 256 }}
-}}
+dynamic_batching {{ {batching} }}
 {options}"""
 
 
@@ -63,7 +60,7 @@ def publish_tiny(
     swapped: bool = False,
     broken: bool = False,
     kind: str = "KIND_CPU",
-    queue_delay_us: int = 0,
+    batching: str = "",
     parameters: Mapping[str, str] | None = None,
 ) -> Published:
     """Publish the next version of `model`.
@@ -80,7 +77,7 @@ def publish_tiny(
             model,
             tiny_description(network.stat().st_size),
             {"model.onnx": network, "tokenizer.json": tokenizer},
-            config_pbtxt(kind, queue_delay_us, parameters),
+            config_pbtxt(kind, batching, parameters),
         )
 
 

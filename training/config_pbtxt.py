@@ -19,16 +19,9 @@ output [
 version_policy {{ latest {{ num_versions: 1 }} }}
 # The loader sets the count from the machine that serves.
 instance_group [ {{ count: 1 kind: {kind} }} ]
-# The gateway batches before Triton does; what queues here waits no longer than its caller (timeout parameter).
-dynamic_batching {{
-  max_queue_delay_microseconds: 0
-  default_queue_policy {{
-    timeout_action: REJECT
-    default_timeout_microseconds: 5000000
-    allow_timeout_override: true
-    max_queue_size: 512
-  }}
-}}
+# What waits here is merged, nothing is delayed. Without a queue policy: with one (a time limit, a size) Triton lets
+# requests lie for half a second now and then (triton-inference-server/server#8870). The gateway bounds queue and waits.
+dynamic_batching {{ }}
 parameters [
   {{ key: "intra_op_thread_count" value {{ string_value: "1" }} }},
   {{ key: "inter_op_thread_count" value {{ string_value: "1" }} }}

@@ -12,7 +12,12 @@ class Admission:
     def __init__(self, max_inflight: int, metrics: Metrics) -> None:
         self._max, self._inflight = max_inflight, 0
         self._shed = metrics.shed.labels("inflight")
-        metrics.inflight.set_function(lambda: self._inflight)
+        metrics.inflight.set_function(lambda: self.inflight)
+
+    @property
+    def inflight(self) -> int:
+        """How many calls are inside."""
+        return self._inflight
 
     def __enter__(self) -> None:
         if self._inflight >= self._max:

@@ -3,6 +3,9 @@
 import time
 from collections.abc import Mapping
 
+from gateway.caller import NOBODY
+from gateway.trace_context import TraceContext
+
 CALL = "retort.call"  # the key in the ASGI scope under which middleware and doors find the Call
 
 
@@ -11,6 +14,8 @@ class Call:
 
     __slots__ = (
         "cache",
+        "cache_control",
+        "caller",
         "cohort",
         "deadline_s",
         "headers",
@@ -18,9 +23,11 @@ class Call:
         "request_id",
         "route",
         "route_key",
+        "route_version",
         "started_s",
         "steps_s",
-        "tenant",
+        "text",
+        "trace",
         "version",
     )
 
@@ -29,9 +36,18 @@ class Call:
         self.headers = headers  # or gRPC metadata; names in lower case
         self.started_s = time.monotonic() if started_s is None else started_s
         self.deadline_s = float("inf")  # in time.monotonic()
-        self.tenant = ""  # the name of the caller's key
+        self.caller = NOBODY  # until the gate has asked
         self.route_key: str | None = None
+        self.route_version: int | None = None  # asked for by x-route-version
+        self.cache_control: str | None = None  # bypass or refresh
         self.route = "other"  # the door's name for metrics, never the path as sent
         self.model = self.version = self.cohort = ""  # who answers, once chosen
         self.cache = "bypass"
+        self.text: str | None = None  # for the log, only where an operator switched that on
         self.steps_s: dict[str, float] = {}
+        self.trace: TraceContext | None = None  # None: tracing is off
+
+    def began(self, step: str | None) -> None:
+        """Note for the trace, if there is one, that a step begins; None: the last one has ended."""
+        if self.trace is not None:
+            self.trace.began(step)

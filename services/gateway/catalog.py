@@ -11,10 +11,12 @@ from gateway.errors import (
     ModelUnavailableError,
     RepositoryUnreadableError,
     UnknownModelError,
+    UnknownVersionError,
     VersionRejectedError,
 )
 from gateway.metrics import Metrics
-from gateway.repository import Repository, StoredModel, StoredVersion
+from gateway.overrides import Overrides
+from gateway.repository import Repository, StoredModel
 from gateway.target import Target
 
 log = logging.getLogger(__name__)
@@ -36,12 +38,14 @@ class Catalog:
     def __init__(
         self,
         repository: Repository,
-        make_target: Callable[[StoredVersion], Target],
+        make_target: Callable[..., Target],
         metrics: Metrics,
         default_model: str | None,
     ) -> None:
         self._repository, self._make_target, self._metrics = repository, make_target, metrics
         self._default = default_model
+        self._overrides = Overrides(make_target)
+        self._refreshing = asyncio.Lock()
         self.models: Mapping[str, Model] = {}
         self.problem: str | None = "the model repository has not been read yet"
 
@@ -57,6 +61,18 @@ class Catalog:
         if model.target is None:
             raise ModelUnavailableError(f"model {name!r} has no version that can answer: {model.problem}")
         return model.target
+
+    async def override(self, name: str, version: int) -> Target:
+        """Return who answers from a verified version of a known model that gets no traffic of its own."""
+        known = self.models[name].stored.versions
+        if version not in known:
+            raise UnknownVersionError(
+                f"model {name!r} has no verified version {version}; known: {', '.join(map(str, sorted(known)))}"
+            )
+        try:
+            return await self._overrides.target(known[version])
+        except VersionRejectedError as error:
+            raise ModelUnavailableError(f"version {version} of model {name!r} does not load: {error}") from error
 
     def default_model(self) -> str:
         """Return the model behind `/predict`: the configured one, else the only one."""
@@ -79,6 +95,10 @@ class Catalog:
 
     async def refresh(self) -> None:
         """Read the repository on a thread; when it cannot be read, everything stays as it was. Raises nothing."""
+        async with self._refreshing:  # an older look that ended last would undo a newer one
+            await self._refresh()
+
+    async def _refresh(self) -> None:
         try:
             models = await asyncio.to_thread(self._load)
             self._announce(models)
@@ -110,7 +130,7 @@ class Catalog:
         if old is not None and old.manifest.digest == stable.manifest.digest:
             return Model(stored, old, rejected, stored.problem)
         try:
-            return Model(stored, self._make_target(stable), rejected, stored.problem)
+            return Model(stored, self._make_target(stable, cohort="stable"), rejected, stored.problem)
         except VersionRejectedError as error:
             rejected[stored.stable] = str(error)
             return Model(stored, old, rejected, f"version {stored.stable} does not load: {error}")

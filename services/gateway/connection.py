@@ -6,16 +6,21 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 1\r\nconnection: close\r\n\r\n"
 TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
 class HeadLimits:
-    """How long a client may take for a request's head, from its first byte (or the connection) on, and its size."""
+    """How long a client may take for a request's head, from its first byte (or the connection) on, and its size.
+
+    `max_connections`: so many may be open at once.
+    """
 
     timeout_s: float
     max_bytes: int
+    max_connections: int
 
 
 class Connection(HttpToolsProtocol):
@@ -32,6 +37,9 @@ class Connection(HttpToolsProtocol):
         """Begin to wait for the first head."""
         super().connection_made(Corked(transport, self.loop))  # type: ignore[arg-type]  # stands in for the transport
         self._expect_head()
+        # uvicorn's limit_concurrency refuses requests and lets connections pile up.
+        if len(self.connections) > self._limits.max_connections:
+            self._refuse(TOO_MANY)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""

@@ -11,6 +11,7 @@ GatewayError
 │       ├── UnknownModelError
 │       └── UnknownVersionError
 ├── OverloadedError               refused early; says when to come back
+├── RateLimitedError              this caller asks more often than its key allows; says when to come back
 ├── DeadlineExceededError         the caller's time is up
 ├── ModelUnavailableError         the model exists but no verified version of it can answer
 ├── UpstreamError
@@ -96,6 +97,16 @@ class OverloadedError(GatewayError):
     code = "overloaded"
 
     def __init__(self, message: str, *, retry_after_s: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class RateLimitedError(GatewayError):
+    """This caller asks more often than its key allows; `retry_after_s` says when to come back."""
+
+    code = "rate_limited"
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import grpc
 
 from gateway import errors
-from gateway.errors import GatewayError, OverloadedError
+from gateway.errors import GatewayError, OverloadedError, RateLimitedError
 
 STATUS: Mapping[type[GatewayError], grpc.StatusCode] = {
     GatewayError: grpc.StatusCode.INTERNAL,
@@ -20,6 +20,7 @@ STATUS: Mapping[type[GatewayError], grpc.StatusCode] = {
     errors.SlowRequestError: grpc.StatusCode.DEADLINE_EXCEEDED,
     errors.TooLargeError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.OverloadedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.RateLimitedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.ModelUnavailableError: grpc.StatusCode.UNAVAILABLE,
     errors.UpstreamError: grpc.StatusCode.UNAVAILABLE,
     errors.UpstreamRefusedError: grpc.StatusCode.INVALID_ARGUMENT,
@@ -36,6 +37,6 @@ STATUS: Mapping[type[GatewayError], grpc.StatusCode] = {
 def metadata(error: GatewayError) -> tuple[tuple[str, str], ...]:
     """Return the trailing metadata that goes with an error: its code for programs, and when to come back."""
     found: tuple[tuple[str, str], ...] = (("x-error-code", error.code),)
-    if isinstance(error, OverloadedError):
+    if isinstance(error, OverloadedError | RateLimitedError):
         found += (("retry-after", str(math.ceil(error.retry_after_s))),)
     return found

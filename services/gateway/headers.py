@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gateway.call import Call
-from gateway.errors import ForbiddenError, InvalidRequestError, TooLargeError
+from gateway.errors import InvalidRequestError, TooLargeError
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 ROUTE_KEY_BYTES = 256
-CACHE_CONTROLS = (b"bypass", b"refresh")
+CACHE_CONTROLS = {b"bypass": "bypass", b"refresh": "refresh"}
+VERSION = re.compile(rb"[1-9][0-9]{0,8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +41,16 @@ def admit(call: Call, limits: RequestLimits) -> None:
         if not 0 < len(route_key) <= ROUTE_KEY_BYTES:
             raise InvalidRequestError(f"x-route-key must have 1 to {ROUTE_KEY_BYTES} bytes")
         call.route_key = route_key.decode("latin-1")
-    if headers.get(b"x-cache-control", b"bypass") not in CACHE_CONTROLS:
-        raise InvalidRequestError("x-cache-control must be bypass or refresh")
-    if b"x-route-version" in headers:
-        raise ForbiddenError("x-route-version needs the permission to choose a version, and no key has it")
+    if (control := headers.get(b"x-cache-control")) is not None:
+        if control not in CACHE_CONTROLS:
+            raise InvalidRequestError("x-cache-control must be bypass or refresh")
+        call.cache_control = CACHE_CONTROLS[control]
+    if (version := headers.get(b"x-route-version")) is not None:
+        if VERSION.fullmatch(version) is None:
+            raise InvalidRequestError(
+                f"x-route-version must be a version number, not {version[:20].decode('latin-1')!r}"
+            )
+        call.route_version = int(version)
     length = headers.get(b"content-length", b"0")
     if length.isdigit() and int(length[:20]) > limits.max_body_bytes:
         raise TooLargeError(f"the body is larger than the {limits.max_body_bytes} bytes that the gateway reads")

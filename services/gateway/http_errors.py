@@ -7,7 +7,7 @@ import orjson
 from starlette.responses import Response
 
 from gateway import errors
-from gateway.errors import GatewayError, OverloadedError
+from gateway.errors import GatewayError, OverloadedError, RateLimitedError
 
 STATUS: Mapping[type[GatewayError], int] = {
     GatewayError: 500,
@@ -21,6 +21,7 @@ STATUS: Mapping[type[GatewayError], int] = {
     errors.SlowRequestError: 408,
     errors.TooLargeError: 413,
     errors.OverloadedError: 429,
+    errors.RateLimitedError: 429,
     errors.ModelUnavailableError: 503,
     errors.UpstreamError: 503,
     errors.UpstreamRefusedError: 400,
@@ -39,7 +40,7 @@ CLOSES = (errors.TooLargeError, errors.SlowRequestError)
 def response(error: GatewayError, *, path: str, request_id: str) -> Response:
     """Return the answer that tells a caller of `path` about `error`."""
     answer = plain(STATUS[type(error)], error.code, str(error), path=path, request_id=request_id)
-    if isinstance(error, OverloadedError):
+    if isinstance(error, OverloadedError | RateLimitedError):
         answer.headers["retry-after"] = str(math.ceil(error.retry_after_s))
     if isinstance(error, errors.UnauthenticatedError):
         answer.headers["www-authenticate"] = "Bearer"

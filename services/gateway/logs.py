@@ -30,3 +30,13 @@ def configure(level: str) -> None:
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("uvicorn.access").disabled = True
+
+
+def level() -> str:
+    """Return the level from which on lines are shown."""
+    return logging.getLevelName(logging.getLogger().level).lower()
+
+
+def set_level(level: str) -> None:
+    """Show lines from this level on."""
+    logging.getLogger().setLevel(level.upper())

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from gateway.caller import Caller
 from gateway.catalog import Catalog
 from gateway.errors import UnknownVersionError
 from gateway.target import Target
@@ -42,8 +43,9 @@ class IndexEntry:
     reason: str
 
 
-def routed(catalog: Catalog, model: str, version: int | None) -> Target:
-    """Return who answers for a model; UnknownVersionError when that is not `version`."""
+def routed(catalog: Catalog, caller: Caller, model: str, version: int | None) -> Target:
+    """Return who answers for a model that the caller may use; UnknownVersionError when that is not `version`."""
+    caller.check_model(model)
     target = catalog.target(model)
     if version is not None and version != target.manifest.version:
         raise UnknownVersionError(f"model {model!r} answers from version {target.version} only")
@@ -71,10 +73,12 @@ def describe(target: Target) -> ModelInfo:
     )
 
 
-def index(catalog: Catalog, *, ready_only: bool) -> list[IndexEntry]:
-    """Return every version of every model; `ready_only` leaves out those that do not answer."""
+def index(catalog: Catalog, caller: Caller, *, ready_only: bool) -> list[IndexEntry]:
+    """Return every version of the caller's models; `ready_only` leaves out those that do not answer."""
     entries = []
     for name, model in catalog.models.items():
+        if not caller.may_use(name):
+            continue
         answers = model.target.manifest.version if model.target else None
         for version in sorted({*model.stored.versions, *model.rejected}):
             if version == answers:

@@ -38,6 +38,16 @@ class Metrics:
         self.queue_depth = Gauge("retort_queue_depth", "Rows that wait for a batch.", ("model",), registry=registry)
         # Alert on shedding; dashboard "load".
         self.shed = Counter("retort_shed_total", "Requests refused early.", ("reason",), registry=registry)
+        # Alert "keys file broken": a new or withdrawn key is not in force.
+        self.keys_errors = Counter(
+            "retort_keys_errors_total", "Looks at a keys file that could not be used.", registry=registry
+        )
+        # Alert "certificate broken": the one in use will expire.
+        self.certificate_errors = Counter(
+            "retort_certificate_errors_total", "Looks at a certificate that could not be used.", registry=registry
+        )
+        # Alert "Redis down": each gateway limits rates alone.
+        self.redis_errors = Counter("retort_redis_errors_total", "Calls to Redis that failed.", registry=registry)
         # Dashboard "batching": is there company to batch with?
         self.batch_rows = Histogram("retort_batch_rows", "Rows a batch.", WHICH, buckets=ROWS, registry=registry)
         # Dashboard "batching": share of computed tokens that are padding.

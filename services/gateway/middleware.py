@@ -6,12 +6,12 @@ import logging
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway import headers, http_errors
+from gateway import headers, http_errors, secure_headers
 from gateway.access import CLIENT_LEFT, AccessLog
-from gateway.auth import ApiKeys
 from gateway.body import Body
 from gateway.call import CALL, Call
 from gateway.errors import GatewayError
+from gateway.gate import Gate
 from gateway.headers import RequestLimits
 
 log = logging.getLogger(__name__)
@@ -23,8 +23,8 @@ DOCS_ASSETS = "/docs-assets"
 class RequestMiddleware:
     """Outermost: every answer that leaves has been through here."""
 
-    def __init__(self, app: ASGIApp, limits: RequestLimits, access: AccessLog) -> None:
-        self._app, self._limits, self._access = app, limits, access
+    def __init__(self, app: ASGIApp, gate: Gate, limits: RequestLimits, access: AccessLog) -> None:
+        self._app, self._gate, self._limits, self._access = app, gate, limits, access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; errors of the tree become answers here, whoever raised them."""
@@ -33,18 +33,19 @@ class RequestMiddleware:
             return
         given = dict(scope["headers"])
         call = scope[CALL] = Call(headers.request_id(given), given)
+        self._access.began(call)
         status = 0
 
         async def respond(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], *headers.answer(call)]
+                message["headers"] = [*message["headers"], *headers.answer(call), *secure_headers.of(scope["path"])]
             await send(message)
 
         body: Body | None = None
         try:
-            headers.admit(call, self._limits)
+            await self._admit(call, scope["path"])
             body = Body(receive, max_bytes=self._limits.max_body_bytes, deadline_s=call.deadline_s)
             await self._app(scope, body.receive, respond)
         except GatewayError as error:
@@ -66,18 +67,10 @@ class RequestMiddleware:
                 body.close()
             self._access.answered(call, scope["method"], status)
 
-
-class AuthMiddleware:
-    """Lets a request pass that bears a known key, and writes the key's name into the call."""
-
-    def __init__(self, app: ASGIApp, keys: ApiKeys) -> None:
-        self._app, self._keys = app, keys
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Raise UnauthenticatedError without a known key; health endpoints need none."""
-        if scope["type"] == "http" and not _needs_no_key(scope["path"]):
-            scope[CALL].tenant = self._keys.caller(scope[CALL].headers.get(b"authorization"))
-        await self._app(scope, receive, send)
+    async def _admit(self, call: Call, path: str) -> None:
+        headers.admit(call, self._limits)
+        if not _needs_no_key(path):
+            await self._gate.admit(call)
 
 
 def _needs_no_key(path: str) -> bool:

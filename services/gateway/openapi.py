@@ -16,15 +16,16 @@ PROBLEMS = {
     "403": "Not allowed for this key",
     "404": "No such model or version",
     "413": "The body is too large",
-    "429": "Too busy; see Retry-After",
+    "429": "Too busy, or more requests than the key allows; see Retry-After",
     "503": "The model or the model server is not available, or failed",
     "504": "The deadline passed",
 }
 HEADERS = {
     "x-request-id": "Echoed in the answer; made up when absent.",
     "x-route-key": "Callers with the same key stay in the same cohort.",
+    "x-route-version": "Answer from this version; needs the permission `route-version`.",
     "x-deadline-ms": "How long the caller waits, in milliseconds.",
-    "x-cache-control": "`bypass` or `refresh`.",
+    "x-cache-control": "`bypass` or `refresh`; needs the permission `cache-bypass`.",
 }
 
 

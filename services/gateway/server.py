@@ -1,19 +1,31 @@
 """The server: uvicorn that fails /readyz first, then drains, then closes."""
 
+import asyncio
 import gc
 import signal
 import socket
 import time
+from collections.abc import Sequence
 from types import FrameType
+from typing import Protocol
 
 import uvicorn
 
 from gateway.errors import SettingsError
-from gateway.grpc_api.server import GrpcServer
 from gateway.lifecycle import Lifecycle
 
 # A request leaves some hundred objects, hardly ever a cycle; the default of 700 had the collector run for every few.
 GC_THRESHOLDS = (20_000, 20, 20)
+
+
+class Door(Protocol):
+    """A further server on the same event loop."""
+
+    async def start(self) -> None:
+        """Listen."""
+
+    async def stop(self, grace_s: float) -> None:
+        """Take no more calls; those in flight have `grace_s` to end."""
 
 
 class DrainingServer(uvicorn.Server):
@@ -22,9 +34,9 @@ class DrainingServer(uvicorn.Server):
     SIGINT (somebody at a keyboard) and a second signal close at once. Ends normally, with exit status 0.
     """
 
-    def __init__(self, config: uvicorn.Config, grpc: GrpcServer, lifecycle: Lifecycle, drain_s: float) -> None:
+    def __init__(self, config: uvicorn.Config, doors: Sequence[Door], lifecycle: Lifecycle, drain_s: float) -> None:
         super().__init__(config)
-        self._grpc, self._lifecycle, self._drain_s = grpc, lifecycle, drain_s
+        self._doors, self._lifecycle, self._drain_s = doors, lifecycle, drain_s
         self._close_at_s: float | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  # uvicorn's signature
@@ -39,15 +51,17 @@ class DrainingServer(uvicorn.Server):
             self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Open both doors, gRPC's when the application is up. Raises SettingsError when its port is taken."""
+        """Open every door, the others when the application is up. Raises SettingsError when a port is taken."""
         await super().startup(sockets)
         if self.started:
-            await self._grpc.start()
+            for door in self._doors:
+                await door.start()
             _settle()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close both doors, gRPC's first: the application takes the way to Triton with it."""
-        await self._grpc.stop(0 if self.force_exit else float(self.config.timeout_graceful_shutdown or 0))
+        """Close every door, the application's last: it takes the way to Triton with it."""
+        grace_s = 0 if self.force_exit else float(self.config.timeout_graceful_shutdown or 0)
+        await asyncio.gather(*(door.stop(grace_s) for door in self._doors))
         await super().shutdown(sockets)
 
     async def on_tick(self, counter: int) -> bool:

@@ -2,15 +2,18 @@
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from gateway.errors import SettingsError
 
 PREFIX = "RETORT_"
+SECRET = re.compile(r"://[^/]*@")
 # Names of the product's other parts in the same environment: theirs to check, not ours.
 OTHER_PARTS = (
     *("ADMIN_", "BENCH_", "CACHE", "INSTANCES", "LOADER_", "LOG_", "REDIS_", "ROLLOUT_", "TARGET", "THREADS"),
@@ -30,31 +33,58 @@ class Settings(BaseModel):
     host: str = Field("127.0.0.1", description="address to listen on")
     http_port: int = Field(8080, ge=0, le=65535)
     grpc_port: int = Field(8081, ge=0, le=65535)
-    admin_port: int = Field(8082, ge=0, le=65535, description="reserved")
+    admin_port: int = Field(8082, ge=0, le=65535, description="listens only with RETORT_ADMIN_KEY_FILE")
     metrics_port: int = Field(9091, ge=0, le=65535)
     auth: Literal["on", "off"] = "on"
-    api_keys_file: Path | None = Field(None, description="lines `<sha256 hex of the key> <name>`")
+    api_keys_file: Path | None = Field(
+        None, description="lines `<sha256 hex of the key> <name> [options]`; see the README"
+    )
+    admin_key_file: Path | None = Field(None, description="lines `<sha256 hex of the key> <name>`; unset: no admin API")
+    tls_cert_file: Path | None = Field(None, description="PEM, for HTTP, gRPC and admin; with RETORT_TLS_KEY_FILE")
+    tls_key_file: Path | None = Field(None, description="PEM, not encrypted")
+    redis_url: str | None = Field(None, description="redis://, rediss:// or unix://; shares rate limits")
     workers: int = Field(1, ge=1, le=1, description="processes; only 1 for now")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    otlp_endpoint: str | None = Field(
+        None, description="collector for traces, http(s)://host:4318; no path = /v1/traces; unset: no tracing"
+    )
     gateway_poll_s: float = Field(5.0, gt=0, description="between looks at the model repository")
     gateway_probe_s: float = Field(2.0, gt=0, description="between looks at Triton")
+    gateway_secrets_poll_s: float = Field(2.0, gt=0, description="between looks at keys and certificate")
     gateway_drain_s: float = Field(2.0, ge=0, description="from failing /readyz to closing, on SIGTERM")
     gateway_shutdown_s: int = Field(20, ge=1, description="for requests in flight to end, on closing")
     gateway_deadline_ms: int = Field(10_000, ge=1, description="for callers that send no x-deadline-ms")
     gateway_max_deadline_ms: int = Field(60_000, ge=1)
     gateway_head_timeout_s: float = Field(10.0, gt=0, description="for a request's headers to arrive")
     gateway_max_head_bytes: int = Field(32_768, ge=1024, description="of a request's headers")
+    gateway_max_connections: int = Field(4096, ge=1, description="HTTP connections at once; more get 503")
     gateway_max_body_bytes: int = Field(1 << 20, ge=1)
     gateway_max_texts: int = Field(256, ge=1, description="texts of one call")
     gateway_max_inflight: int = Field(1024, ge=1, description="requests inside at once; more get 429")
     gateway_max_queue_rows: int = Field(2048, ge=1, description="rows that wait for a batch, per target")
     gateway_batch_rows: int = Field(16, ge=1)
     gateway_batches_in_flight: int = Field(3, ge=1)
+    gateway_log_text_share: float = Field(
+        0.0, ge=0, le=1, description="of calls whose text is logged, cut to 80 characters"
+    )
+    gateway_trace_share: float = Field(1.0, ge=0, le=1, description="of calls without `traceparent`; a caller decides")
 
-    @field_validator("default_model")
+    @field_validator(
+        "default_model", "api_keys_file", "admin_key_file", "tls_cert_file", "tls_key_file", "redis_url", mode="before"
+    )
     @classmethod
-    def _empty_is_unset(cls, name: str | None) -> str | None:
-        return name or None
+    def _empty_is_unset(cls, value: object) -> object:
+        return value or None
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _with_path(cls, url: str | None) -> str | None:
+        if not url:
+            return None
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"{url!r} is not a URL like http://collector:4318")
+        return url if parts.path.strip("/") else parts._replace(path="/v1/traces").geturl()
 
     @property
     def upstreams(self) -> list[str]:
@@ -65,6 +95,13 @@ class Settings(BaseModel):
     def grpc_address(self) -> str:
         """Where the gRPC door listens."""
         return f"[{self.host}]:{self.grpc_port}" if ":" in self.host else f"{self.host}:{self.grpc_port}"
+
+    def shown(self) -> dict[str, Any]:
+        """Return every setting by its name, for people: passwords in addresses are stars."""
+        return {
+            PREFIX + field.upper(): SECRET.sub("://***@", value) if isinstance(value, str) else value
+            for field, value in self.model_dump(mode="json").items()
+        }
 
 
 def load(environment: Mapping[str, str] | None = None) -> Settings:
@@ -88,6 +125,9 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         raise SettingsError(f"{PREFIX}{str(first['loc'][0]).upper()}: {first['msg']}") from error
     if not settings.upstreams:
         raise SettingsError(f"{PREFIX}TRITON_URLS names no address; expected host:port[,host:port]")
+    if (settings.tls_cert_file is None) != (settings.tls_key_file is None):
+        missing = "CERT" if settings.tls_cert_file is None else "KEY"
+        raise SettingsError(f"{PREFIX}TLS_{missing}_FILE is not set: TLS needs the certificate and its key")
     for url in settings.upstreams:
         host, _, port = url.rpartition(":")
         if not host or not port.isdigit():

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway import tensors
@@ -13,6 +13,7 @@ from gateway.payload import Tensor
 from gateway.repository import StoredVersion
 from gateway.tensors import Ints, Prediction
 from gateway.tokenizer import Text, Tokenizer, Tokens
+from gateway.trace_context import TraceContext, carry
 from gateway.triton import Triton
 
 
@@ -73,22 +74,32 @@ class Target:
             )
         return await self._tokenizer.encode(texts, deadline_s)
 
-    async def answer(self, rows: Sequence[Tokens], deadline_s: float, priority: int = 0) -> Outcome[Prediction]:
+    async def answer(
+        self, rows: Sequence[Tokens], deadline_s: float, priority: int = 0, trace: TraceContext | None = None
+    ) -> Outcome[Prediction]:
         """Return one prediction a row, in order, computed in whatever batches are best."""
+        if trace is not None:
+            rows = [replace(row, trace=trace) for row in rows]
         try:
             return await self.batcher.submit(rows, deadline_s, priority)
         except OverloadedError:
             self._shed.inc()
             raise
 
-    async def compute(self, inputs: Mapping[str, Ints], deadline_s: float, options: RawOptions) -> list[Tensor]:
+    async def compute(
+        self,
+        inputs: Mapping[str, Ints],
+        deadline_s: float,
+        options: RawOptions,
+        trace: TraceContext | None = None,
+    ) -> list[Tensor]:
         """Return Triton's answer to the caller's own tensors, one call to Triton; raises InvalidRequestError."""
         tensors.check(inputs, self.manifest)
         started_s = time.monotonic()
         message = tensors.request(self.manifest.model, self.manifest.version, inputs, options.classes)
         if options.priority:
             message.parameters["priority"].uint64_param = options.priority
-        response = await self._triton.infer(message, deadline_s - started_s)
+        response = await self._triton.infer(message, deadline_s - started_s, carry([trace] if trace else []))
         self._upstream_seconds.observe(time.monotonic() - started_s)
         return tensors.payloads(response)
 
@@ -110,7 +121,8 @@ class Target:
     async def _send(self, rows: Sequence[Tokens], timeout_s: float) -> list[Prediction]:
         manifest = self.manifest
         message = tensors.request(manifest.model, manifest.version, tensors.pack(rows, manifest, self._pad))
-        response = await self._triton.infer(message, timeout_s)
+        traces = [row.trace for row in rows if row.trace is not None]
+        response = await self._triton.infer(message, timeout_s, carry(traces))
         return tensors.decode(tensors.logits(response, len(rows)), manifest.labels)
 
     def _observe(self, report: BatchReport) -> None:

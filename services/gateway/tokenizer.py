@@ -9,6 +9,7 @@ from tokenizers import Encoding
 from tokenizers import Tokenizer as FastTokenizer
 
 from gateway.errors import DeadlineExceededError, VersionRejectedError
+from gateway.trace_context import TraceContext
 
 # 20,000 characters take about 3 ms: longer work would be felt by every other request on the loop.
 OFF_LOOP_CHARS = 20_000
@@ -17,10 +18,11 @@ Text = str | tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """One text's ids; `type_ids` only for pairs."""
+    """One text's ids; `type_ids` only for pairs; `trace` of whoever asks, when there is tracing."""
 
     ids: list[int]
     type_ids: list[int] | None
+    trace: TraceContext | None = None
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -14,6 +14,7 @@ from tritonclient.grpc import service_pb2
 
 from gateway.errors import DeadlineExceededError, GatewayError, UpstreamUnavailableError
 from gateway.metrics import Metrics
+from gateway.trace_context import Metadata
 from gateway.upstream import PROBE_TIMEOUT_S, Upstream, translate
 
 log = logging.getLogger(__name__)
@@ -54,9 +55,9 @@ class Triton:
         """What the last probe saw, by address."""
         return {upstream.address: upstream.state for upstream in self._upstreams}
 
-    async def infer(self, request: Any, timeout_s: float) -> Any:
+    async def infer(self, request: Any, timeout_s: float, metadata: Metadata = ()) -> Any:
         """Send a ModelInferRequest, return the ModelInferResponse; the same budget bounds Triton's own queue."""
-        return await self._call("ModelInfer", request, timeout_s)
+        return await self._call("ModelInfer", request, timeout_s, metadata)
 
     async def model_config(self, model: str, version: int, timeout_s: float) -> Any:
         """Return Triton's ModelConfigResponse."""
@@ -110,7 +111,7 @@ class Triton:
                 task.cancel()
             await asyncio.gather(*probing.values(), return_exceptions=True)
 
-    async def _call(self, method: str, request: Any, timeout_s: float) -> Any:
+    async def _call(self, method: str, request: Any, timeout_s: float, metadata: Metadata = ()) -> Any:
         """Call one Triton, and another once more when the first did not answer and time is left."""
         end_s = time.monotonic() + timeout_s
         if timeout_s <= 0:
@@ -120,7 +121,7 @@ class Triton:
             raise self._counted(UpstreamUnavailableError(f"no model server answers: {self._describe()}"))
         share = FIRST_TRY_SHARE if self._has_other(first) else 1.0
         try:
-            return await self._try(first, method, request, timeout_s * share)
+            return await self._try(first, method, request, timeout_s * share, metadata)
         except grpc.aio.AioRpcError as error:
             failure, cause = translate(error), error
         left_s = end_s - time.monotonic()
@@ -128,7 +129,7 @@ class Triton:
         second = self._next(but=first) or (None if first.is_connected else first)
         if isinstance(failure, NOT_ANSWERED) and left_s > 0 and second is not None:
             try:
-                response = await self._try(second, method, request, left_s)
+                response = await self._try(second, method, request, left_s, metadata)
                 self._metrics.upstream_retries.labels("ok").inc()
             except grpc.aio.AioRpcError as error:
                 failure, cause = translate(error), error
@@ -137,10 +138,10 @@ class Triton:
                 return response
         raise self._counted(failure) from cause
 
-    async def _try(self, upstream: Upstream, method: str, request: Any, timeout_s: float) -> Any:
+    async def _try(self, upstream: Upstream, method: str, request: Any, timeout_s: float, metadata: Metadata) -> Any:
         if method == "ModelInfer":
             request.parameters["timeout"].int64_param = max(1, int(timeout_s * 1e6))
-        response = await upstream.call(method, request, timeout_s)
+        response = await upstream.call(method, request, timeout_s, metadata)
         self._metrics.upstream_calls.labels("ok").inc()
         return response
 

@@ -19,6 +19,7 @@ from gateway.errors import (
     UpstreamUnavailableError,
 )
 from gateway.metrics import Metrics
+from gateway.trace_context import Metadata
 
 log = logging.getLogger(__name__)
 
@@ -61,11 +62,11 @@ class Upstream:
         """Whether there is a connection now."""
         return bool(self._channel.get_state() is grpc.ChannelConnectivity.READY)
 
-    async def call(self, method: str, request: Any, timeout_s: float) -> Any:
+    async def call(self, method: str, request: Any, timeout_s: float, metadata: Metadata = ()) -> Any:
         """Call `method` of Triton's service once, and tell the breaker; raises grpc.aio.AioRpcError."""
         started_s = time.monotonic()
         try:
-            response = await getattr(self._stub, method)(request, timeout=timeout_s)
+            response = await getattr(self._stub, method)(request, timeout=timeout_s, metadata=metadata)
         except grpc.aio.AioRpcError as error:
             if self._is_silence(error, time.monotonic() - started_s):
                 self._failed()

@@ -12,6 +12,7 @@ COMMANDS = {
     "up": ("retort_cli.up", "run the model server and the gateway on this machine"),
     "train": ("retort_cli.train", "train, distil, quantise and publish what a configuration file describes"),
     "predict": ("retort_cli.predict", "ask a running gateway about a text"),
+    "bench": ("retort_cli.bench.command", "measure how fast this machine serves a model, beside what limits it"),
     "models": ("retort_cli.models", "list the models and versions of a model repository"),
 }
 

@@ -83,13 +83,13 @@ def run(arguments: argparse.Namespace) -> int:
         if repository.exists() and not repository.is_dir():
             raise CommandError(f"--repository {repository} is not a folder")
         _check_ports()
-        _check_model_server()
+        check_model_server()
         if not _models(repository):
             _train(arguments.demo, repository)
         parts.append(_start("model server", "model_server", repository, arguments.logs))
-        _wait_ready(parts, f"http://127.0.0.1:{LOADER.number}/readyz")
+        wait_ready(parts, f"http://127.0.0.1:{LOADER.number}/readyz")
         parts.append(_start("gateway", "gateway", repository, arguments.logs))
-        _wait_ready(parts, f"http://127.0.0.1:{GATEWAY.number}/readyz")
+        wait_ready(parts, f"http://127.0.0.1:{GATEWAY.number}/readyz")
         _say_how_to_use()
         _watch(parts)
     except Stopped:
@@ -126,7 +126,7 @@ def _check_ports() -> None:
                 ) from error
 
 
-def _check_model_server() -> None:
+def check_model_server() -> None:
     """Have the model server say now, not after the training, whether it can run here."""
     check = subprocess.run(
         [sys.executable, "-m", "model_server", "--check"], capture_output=True, text=True, check=False
@@ -159,7 +159,8 @@ def _train(config: str, repository: Path) -> None:
         raise CommandError(f"the demo model could not be trained (exit code {code}); its message is above")
 
 
-def _wait_ready(parts: Sequence[Part], url: str) -> None:
+def wait_ready(parts: Sequence[Part], url: str) -> None:
+    """Wait until `url` answers 200; CommandError when a part ends, or the last one is not ready in time."""
     deadline = time.monotonic() + READY_TIMEOUT_S
     while time.monotonic() < deadline:
         _raise_if_ended(parts)

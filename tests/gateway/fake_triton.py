@@ -12,10 +12,11 @@ from tests.tiny_model import BAD, GOOD, WORDS
 
 
 class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]  # untyped stubs
-    """`requests` are the ModelInferRequests that arrived; `delay_s` and `status` decide how they are answered."""
+    """`requests` are the ModelInferRequests that came, with `metadata`; `delay_s` and `status` decide the answers."""
 
     def __init__(self) -> None:
         self.requests: list[Any] = []
+        self.metadata: list[dict[str, str]] = []
         self.delay_s = 0.0
         self.status: tuple[grpc.StatusCode, str] | None = None
         self.answer: Any = None
@@ -53,6 +54,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
 
     async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802
         self.requests.append(request)
+        self.metadata.append(dict(context.invocation_metadata()))
         await asyncio.sleep(self.delay_s)
         if self.status is not None:
             await context.abort(*self.status)

@@ -1,31 +1,37 @@
-"""The application as a whole: wiring, unknown routes."""
+"""The application as a whole: wiring."""
 
+import hashlib
+import logging
 from pathlib import Path
 
-import httpx
 import pytest
 
-from gateway.app import build
-from gateway.errors import SettingsError
-from gateway.settings import load
+from tests.gateway.conftest import started, until
+from tests.gateway.fake_triton import FakeTriton
 
 
-def test_an_open_bind_without_keys_is_refused(published: Path) -> None:
-    environment = {"RETORT_MODEL_REPOSITORY": str(published), "RETORT_HOST": "0.0.0.0"}
-    with pytest.raises(SettingsError, match="RETORT_AUTH=off"):
-        build(load(environment))
-    build(load(environment | {"RETORT_AUTH": "off"}))
+async def test_without_an_admin_key_there_is_no_admin_api(
+    published: Path, fake_triton: FakeTriton, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        async with started(published, fake_triton.url) as (gateway, _):
+            assert gateway.admin is None
+    assert caplog.text.count("the admin API is off: RETORT_ADMIN_KEY_FILE is not set") == 1
 
 
-async def test_unknown_routes_answer_in_the_callers_protocol(client: httpx.AsyncClient) -> None:
-    answer = await client.get("/nope")
-    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
-    assert "GET /nope is not a route" in answer.json()["error"]["message"]
-    assert (await client.get("/v2/systemsharedmemory/status")).json() == {
-        "error": "GET /v2/systemsharedmemory/status is not a route; see /openapi.json"
-    }
-    slash = await client.get("/healthz/", headers={"host": "elsewhere"})
-    assert (slash.status_code, slash.headers.get("location")) == (404, None)
-    wrong = await client.get("/predict")
-    assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
-    assert wrong.json()["error"]["code"] == "method_not_allowed"
+async def test_keys_and_rates_follow_the_settings(published: Path, fake_triton: FakeTriton, tmp_path: Path) -> None:
+    """What the application wires: the watch of the keys file, and the address of Redis."""
+    keys = tmp_path / "keys"
+    keys.write_text(f"{hashlib.sha256(b'old').hexdigest()} alice\n")
+    settings = {"api_keys_file": str(keys), "gateway_secrets_poll_s": "0.02", "redis_url": "redis://127.0.0.1:1"}
+    async with started(published, fake_triton.url, **settings) as (_, client):
+        client.headers["authorization"] = "Bearer new"
+        assert (await client.post("/predict", json={"text": "good"})).status_code == 401
+        keys.write_text(f"{hashlib.sha256(b'new').hexdigest()} alice rate=0.01 burst=2\n")
+
+        async def is_open() -> bool:
+            return (await client.get("/v2")).status_code == 200
+
+        await until(is_open)  # one of two
+        answers = [(await client.post("/predict", json={"text": "good"})).status_code for _ in range(2)]
+        assert answers == [200, 429]  # counted here, without a Redis

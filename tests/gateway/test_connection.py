@@ -4,21 +4,29 @@ import asyncio
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from gateway.connection import Corked
-from tests.gateway.processes import gateway
+from tests.gateway.processes import gateway, status, wait_until
 
 HEAD_S = 0.5
+MAX_CONNECTIONS = 20
 
 
 @pytest.fixture(scope="module")
 def port(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """A gateway that waits half a second for a head."""
     logs = tmp_path_factory.mktemp("logs")
-    with gateway(published, logs, 1, gateway_head_timeout_s=HEAD_S, gateway_max_head_bytes=4096) as served:
+    settings = {
+        "gateway_head_timeout_s": HEAD_S,
+        "gateway_max_head_bytes": 4096,
+        "gateway_max_connections": MAX_CONNECTIONS,
+        "gateway_drain_s": 0,
+    }
+    with gateway(published, logs, 1, **settings) as served:
         yield served.port
 
 
@@ -68,6 +76,23 @@ def test_a_slow_body_is_not_a_slow_head(port: int) -> None:
         time.sleep(HEAD_S * 1.5)
         slow.sendall(b"{}")
         assert b"200 OK" in slow.recv(65536)
+
+
+def test_connections_are_bounded_and_free_again(port: int) -> None:
+    request = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
+    with ExitStack() as stack:
+        opened = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
+            for _ in range(MAX_CONNECTIONS)
+        ]
+        for connection in opened:
+            connection.sendall(request)
+            assert b"200 OK" in connection.recv(65536)
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as refused:
+            assert everything(refused).startswith(b"HTTP/1.1 503")
+        opened[0].sendall(request)
+        assert b"200 OK" in opened[0].recv(65536)
+    wait_until(lambda: status(f"http://127.0.0.1:{port}/healthz") == 200, 5)
 
 
 async def test_writes_of_one_turn_leave_together_and_closing_sends_them() -> None:

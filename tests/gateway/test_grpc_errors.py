@@ -4,7 +4,7 @@ import grpc
 import pytest
 
 from gateway import http_errors
-from gateway.errors import GatewayError, InvalidRequestError, OverloadedError
+from gateway.errors import GatewayError, InvalidRequestError, OverloadedError, RateLimitedError
 from gateway.grpc_errors import STATUS, metadata
 from tests.gateway.test_errors import tree
 
@@ -20,4 +20,6 @@ def test_the_table_names_every_error(kind: type[GatewayError]) -> None:
 
 def test_metadata_tells_programs_what_to_do() -> None:
     assert metadata(OverloadedError("busy", retry_after_s=7)) == (("x-error-code", "overloaded"), ("retry-after", "7"))
+    often = metadata(RateLimitedError("often", retry_after_s=1.5))
+    assert often == (("x-error-code", "rate_limited"), ("retry-after", "2"))
     assert metadata(InvalidRequestError("no")) == (("x-error-code", "invalid_request"),)

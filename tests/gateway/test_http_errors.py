@@ -3,7 +3,7 @@
 import orjson
 import pytest
 
-from gateway.errors import GatewayError, OverloadedError, TooLargeError, UnauthenticatedError
+from gateway.errors import GatewayError, OverloadedError, RateLimitedError, TooLargeError, UnauthenticatedError
 from gateway.http_errors import STATUS, response
 from tests.gateway.test_errors import tree
 
@@ -31,5 +31,7 @@ def test_body_of_oip() -> None:
 def test_headers_that_tell_what_to_do() -> None:
     busy = response(OverloadedError("busy", retry_after_s=7), path="/predict", request_id="")
     assert (busy.status_code, busy.headers["retry-after"]) == (429, "7")
+    often = response(RateLimitedError("often", retry_after_s=0.02), path="/predict", request_id="")
+    assert (often.status_code, often.headers["retry-after"]) == (429, "1")
     stranger = response(UnauthenticatedError("who?"), path="/predict", request_id="")
     assert (stranger.status_code, stranger.headers["www-authenticate"]) == (401, "Bearer")

@@ -157,18 +157,20 @@ def fails(**settings: str | int | Path) -> str:
     return ended.stderr
 
 
-@pytest.mark.parametrize("name", ["http_port", "grpc_port", "metrics_port"])
-def test_a_port_in_use_is_one_sentence(published: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["http_port", "grpc_port", "admin_port", "metrics_port"])
+def test_a_port_in_use_is_one_sentence(published: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "admin").write_text(f"{'0' * 64} root\n")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         ports = {
             "http_port": free_port(),
             "grpc_port": free_port(),
+            "admin_port": free_port(),
             "metrics_port": free_port(),
             name: taken.getsockname()[1],
         }
-        said = fails(model_repository=published, **ports)
+        said = fails(model_repository=published, admin_key_file=tmp_path / "admin", **ports)
     assert str(ports[name]) in said
     assert f"RETORT_{name.upper()}" in said
 

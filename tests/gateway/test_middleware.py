@@ -45,7 +45,8 @@ async def test_an_odd_request_id_is_replaced(client: httpx.AsyncClient, given: s
         ({"x-deadline-ms": "9" * 30}, 400, "x-deadline-ms"),
         ({"x-cache-control": "maybe"}, 400, "x-cache-control must be bypass or refresh"),
         ({"x-route-key": "k" * 257}, 400, "x-route-key"),
-        ({"x-route-version": "1"}, 403, "x-route-version needs the permission"),
+        ({"x-route-version": "0"}, 400, "x-route-version must be a version number, not '0'"),
+        ({"x-route-version": "2"}, 404, "no verified version 2"),
         ({"content-length": "2000000"}, 413, "larger than the 1048576 bytes"),
     ],
 )
@@ -59,7 +60,8 @@ async def test_a_bad_header_is_named(
 
 
 @pytest.mark.parametrize(
-    "headers", [{"x-cache-control": "refresh"}, {"x-route-key": "alice"}, {"x-deadline-ms": "900"}]
+    "headers",
+    [{"x-cache-control": "refresh"}, {"x-route-version": "1"}, {"x-route-key": "alice"}, {"x-deadline-ms": "900"}],
 )
 async def test_a_good_header_is_taken(client: httpx.AsyncClient, headers: dict[str, str]) -> None:
     assert (await client.post("/predict", json=BODY, headers=headers)).status_code == 200
@@ -95,6 +97,55 @@ async def test_keys(published: Path, fake_triton: FakeTriton, tmp_path: Path) ->
         assert (await client.get("/v2/models/tiny")).json() == {"error": answer.json()["error"]["message"]}
         good = await client.post("/predict", json=BODY, headers={"authorization": "Bearer secret"})
         assert good.status_code == 200
+
+
+async def test_what_a_key_may_not(published: Path, fake_triton: FakeTriton, tmp_path: Path) -> None:
+    lines = [f"{hashlib.sha256(name.encode()).hexdigest()} {name}" for name in ("limited", "slow")]
+    (tmp_path / "keys").write_text(f"{lines[0]} models=other\n{lines[1]} rate=0.01 burst=1\n")
+    async with started(published, fake_triton.url, api_keys_file=str(tmp_path / "keys")) as (_, client):
+        client.headers["authorization"] = "Bearer limited"
+        for answer in (
+            await client.post("/predict", json=BODY),
+            await client.post("/v1/models/tiny/predict", json={"inputs": "good"}),
+            await client.get("/v2/models/tiny"),
+            await client.get("/v2/models/tiny/ready"),
+            await client.get("/v2/models/tiny/config"),
+            await client.get("/v2/models/tiny/versions/1/stats"),
+        ):
+            assert answer.status_code == 403, answer.url
+            assert "the key 'limited' may not use model 'tiny'; its models: other" in answer.text
+        assert (await client.post("/v2/repository/index")).json() == []
+        assert fake_triton.requests == []
+        client.headers["authorization"] = "Bearer slow"
+        headers = {"x-route-version": "1"}
+        refused = await client.post("/predict", json=BODY, headers=headers)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "forbidden")
+        assert "x-route-version needs the permission route-version, which the key 'slow' has not" in refused.text
+        assert (await client.post("/predict", json=BODY)).status_code == 200
+        limited = await client.post("/predict", json=BODY)
+        assert (limited.status_code, limited.json()["error"]["code"]) == (429, "rate_limited")
+        assert limited.headers["retry-after"] == "100"
+        assert (await client.get("/readyz")).status_code == 200
+
+
+async def test_answers_tell_browsers_and_caches_to_be_careful(client: httpx.AsyncClient) -> None:
+    for answer in (await client.post("/predict", json=BODY), await client.post("/predict", json={})):
+        assert answer.headers["cache-control"] == "no-store"
+        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+    page = (await client.get("/docs")).headers["content-security-policy"]
+    assert "script-src 'self' 'unsafe-inline'" in page
+    assert "frame-ancestors 'none'" in page
+
+
+@pytest.mark.parametrize(("share", "logged"), [("0", None), ("1", "0123456789" * 8)])
+async def test_a_text_is_logged_only_where_that_is_switched_on_and_cut(
+    published: Path, fake_triton: FakeTriton, caplog: pytest.LogCaptureFixture, share: str, logged: str | None
+) -> None:
+    async with started(published, fake_triton.url, gateway_log_text_share=share) as (_, client):
+        with caplog.at_level(logging.INFO):
+            await client.post("/predict", json={"text": "0123456789" * 9})
+    lines = [record.__dict__["fields"] for record in caplog.records if hasattr(record, "fields")]
+    assert [line["text"] for line in lines] == ([] if logged is None else [logged])
 
 
 async def test_requests_are_counted(published: Path, fake_triton: FakeTriton) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from gateway.admission import Admission
 from gateway.call import Call
+from gateway.caller import NOBODY, OWNER, Caller
 from gateway.catalog import Catalog
 from gateway.errors import ForbiddenError, InvalidRequestError, OverloadedError, UnknownVersionError
 from gateway.metrics import Metrics
@@ -19,6 +20,8 @@ from gateway.triton import Triton
 from tests.gateway.fake_triton import FakeTriton
 from tests.gateway.test_batcher import soon_s
 from tests.tiny_model import publish_tiny
+
+PLAIN = Caller("alice", "acme")
 
 
 @pytest.fixture
@@ -35,9 +38,10 @@ async def catalog(repository: Path, fake_triton: FakeTriton) -> AsyncIterator[Ca
     await triton.close()
 
 
-def call() -> Call:
+def call(caller: Caller = PLAIN) -> Call:
     """A call with time."""
     made = Call("r1", {})
+    made.caller = caller
     made.deadline_s = soon_s()
     return made
 
@@ -62,10 +66,36 @@ async def test_limits(catalog: Catalog) -> None:
 async def test_only_the_routed_version_may_be_asked_for(catalog: Catalog) -> None:
     predictor = Predictor(catalog, Admission(9, Metrics()), max_texts=3)
     assert (await predictor.predict(call(), "tiny", ["good"], 1)).target.version == "1"
-    with pytest.raises(ForbiddenError, match="version 2"):
+    with pytest.raises(ForbiddenError, match="version 2 of model 'tiny', not the one that answers, needs"):
         await predictor.predict(call(), "tiny", ["good"], 2)
     with pytest.raises(UnknownVersionError, match="no verified version 3; known: 1, 2"):
         await predictor.predict(call(), "tiny", ["good"], 3)
+
+
+async def test_a_caller_with_the_permission_chooses_the_version(catalog: Catalog, fake_triton: FakeTriton) -> None:
+    predictor = Predictor(catalog, Admission(9, Metrics()), max_texts=3)
+    asked = call(OWNER)
+    asked.route_version = 2
+    answer = await predictor.predict(asked, None, ["good"])
+    assert (asked.version, asked.cohort, fake_triton.requests[-1].model_version) == ("2", "override", "2")
+    assert (await predictor.predict(call(OWNER), "tiny", ["good"], 2)).target is answer.target
+    asked = call(OWNER)
+    asked.route_version = 1
+    assert (await predictor.predict(asked, "tiny", ["good"])).target.cohort == "stable"
+    with pytest.raises(InvalidRequestError, match="names version 2, its x-route-version 1"):
+        await predictor.predict(asked, "tiny", ["good"], 2)
+    asked.route_version = 3
+    with pytest.raises(UnknownVersionError, match="no verified version 3; known: 1, 2"):
+        await predictor.predict(asked, "tiny", ["good"])
+
+
+async def test_a_model_that_the_key_does_not_open(catalog: Catalog) -> None:
+    predictor = Predictor(catalog, Admission(9, Metrics()), max_texts=3)
+    for model in (None, "tiny", "unknown"):
+        with pytest.raises(ForbiddenError, match="its models: other"):
+            await predictor.predict(call(Caller("alice", "a", models=frozenset({"other"}))), model, ["good"])
+    with pytest.raises(ForbiddenError):
+        await predictor.compute(call(NOBODY), "tiny", {}, None, RawOptions())
 
 
 async def test_tensors(catalog: Catalog) -> None:

@@ -30,7 +30,7 @@ def test_settings_do_not_change() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["TRITON_HOST", "TRITON_GRPC_PORT", "LOADER_PORT", "LOADER_POLL_S", "TARGET", "INSTANCES", "THREADS", "REDIS_URL"],
+    ["TRITON_HOST", "TRITON_GRPC_PORT", "LOADER_PORT", "LOADER_POLL_S", "TARGET", "INSTANCES", "THREADS", "ADMIN_KEY"],
 )
 def test_the_other_parts_settings_are_theirs(name: str) -> None:
     load({f"RETORT_{name}": "x", "PATH": "y"})
@@ -61,6 +61,11 @@ def test_an_unknown_setting_is_named(name: str, hint: str) -> None:
         ("RETORT_TRITON_URLS", ""),
         ("RETORT_TRITON_URLS", "triton"),
         ("RETORT_GATEWAY_POLL_S", "0"),
+        ("RETORT_GATEWAY_LOG_TEXT_SHARE", "1.1"),
+        ("RETORT_GATEWAY_TRACE_SHARE", "1.1"),
+        ("RETORT_OTLP_ENDPOINT", "collector:4318"),
+        ("RETORT_OTLP_ENDPOINT", "http://"),
+        ("RETORT_OTLP_ENDPOINT", "grpc://collector:4317"),
     ],
 )
 def test_a_wrong_value_is_named(name: str, value: str) -> None:
@@ -72,6 +77,32 @@ def test_what_the_command_line_reads_from_the_same_environment_is_left_alone() -
     load({"RETORT_API_KEY": "for `retort predict`"})
 
 
+@pytest.mark.parametrize(("given", "missing"), [("CERT", "KEY"), ("KEY", "CERT")])
+def test_tls_needs_both_files(given: str, missing: str) -> None:
+    with pytest.raises(SettingsError, match=f"RETORT_TLS_{missing}_FILE is not set"):
+        load({f"RETORT_TLS_{given}_FILE": "x"})
+
+
+def test_what_is_shown_holds_no_password() -> None:
+    shown = load({"RETORT_REDIS_URL": "rediss://user:p@ss@redis:6379/0", "RETORT_API_KEYS_FILE": "keys"}).shown()
+    assert shown["RETORT_REDIS_URL"] == "rediss://***@redis:6379/0"
+    assert (shown["RETORT_API_KEYS_FILE"], shown["RETORT_HTTP_PORT"]) == ("keys", 8080)
+
+
 def test_an_empty_default_model_is_none() -> None:
     assert load({"RETORT_DEFAULT_MODEL": ""}).default_model is None
     assert load({"RETORT_DEFAULT_MODEL": "tiny"}).default_model == "tiny"
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("", None),
+        ("http://collector:4318", "http://collector:4318/v1/traces"),
+        ("https://collector/", "https://collector/v1/traces"),
+        ("http://collector:4318/v1/traces", "http://collector:4318/v1/traces"),
+        ("https://vendor.example/otlp?team=1", "https://vendor.example/otlp?team=1"),
+    ],
+)
+def test_the_collectors_address_gets_the_standard_path_unless_it_has_one(given: str, meant: str | None) -> None:
+    assert load({"RETORT_OTLP_ENDPOINT": given}).otlp_endpoint == meant

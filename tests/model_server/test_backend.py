@@ -50,7 +50,7 @@ def test_the_numbers_are_onnx_runtimes(client: triton.InferenceServerClient) -> 
 
 
 def test_every_row_of_merged_requests_goes_back_to_its_asker(tmp_path: Path) -> None:
-    publish_tiny(tmp_path / "repo", queue_delay_us=200_000)
+    publish_tiny(tmp_path / "repo", batching="max_queue_delay_microseconds: 200000")
     with model_server(tmp_path / "repo", tmp_path / "log") as server:
         server.wait("tiny", ready=True)
         with triton.InferenceServerClient(f"127.0.0.1:{server.grpc}") as client, ThreadPoolExecutor(8) as threads:

@@ -8,7 +8,7 @@ from model_server.errors import RejectedError
 from model_server.triton_config import Share, load_config
 from tests.tiny_model import config_pbtxt
 
-CONFIG = config_pbtxt()
+CONFIG = config_pbtxt(batching="default_queue_policy { allow_timeout_override: true }")
 
 
 def test_versions_instances_and_threads_are_filled_in_and_the_rest_stays() -> None:

@@ -25,12 +25,11 @@ def test_backend_tensors_and_batch_size() -> None:
     ]
 
 
-def test_queue_policy_lets_the_caller_shorten_the_wait() -> None:
-    policy = parsed().dynamic_batching.default_queue_policy
-    assert policy.allow_timeout_override
-    assert policy.default_timeout_microseconds > 0
-    assert policy.max_queue_size > 0
-    assert policy.timeout_action == model_config_pb2.ModelQueuePolicy.REJECT
+def test_batches_without_a_queue_policy_at_which_triton_pauses() -> None:
+    config = parsed()
+    assert config.HasField("dynamic_batching")
+    assert not config.dynamic_batching.HasField("default_queue_policy")
+    assert not config.dynamic_batching.priority_queue_policy
 
 
 @pytest.mark.parametrize(("target", "kind"), [("cpu", "KIND_CPU"), ("gpu", "KIND_GPU")])

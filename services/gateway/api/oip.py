@@ -12,7 +12,7 @@ from gateway import metadata, oip
 from gateway.api.bodies import parse_object
 from gateway.api.oip_bodies import HEADER_LENGTH, parse_infer, reply
 from gateway.api.protobuf_json import as_json
-from gateway.call import CALL, Call
+from gateway.call import CALL
 from gateway.catalog import Catalog
 from gateway.hot import Asked, HotRoute, Reply
 from gateway.oip import version_number
@@ -27,6 +27,7 @@ from gateway.schemas import (
     ServerMetadata,
     TensorMetadata,
 )
+from gateway.target import Target
 
 
 def infer_routes(predictor: Predictor) -> list[HotRoute]:
@@ -64,13 +65,13 @@ def metadata_router(catalog: Catalog, is_ready: Callable[[], bool], gateway_vers
     async def repository_index(request: Request) -> list[RepositoryVersion]:
         body = await request.body()
         asked = parse_object(body) if body.strip() else {}
-        entries = metadata.index(catalog, ready_only=asked.get("ready") is True)
+        entries = metadata.index(catalog, request.scope[CALL].caller, ready_only=asked.get("ready") is True)
         return [RepositoryVersion.model_validate(asdict(entry)) for entry in entries]
 
     @router.get("/models/{model}")
     @router.get("/models/{model}/versions/{version}")
-    async def model_metadata(model: str, version: str | None = None) -> ModelMetadata:
-        info = metadata.describe(metadata.routed(catalog, model, version_number(version)))
+    async def model_metadata(request: Request, model: str, version: str | None = None) -> ModelMetadata:
+        info = metadata.describe(_routed(catalog, request, model, version))
         return ModelMetadata(
             name=info.name,
             versions=[info.version],
@@ -82,8 +83,8 @@ def metadata_router(catalog: Catalog, is_ready: Callable[[], bool], gateway_vers
 
     @router.get("/models/{model}/ready", response_model=Ready)
     @router.get("/models/{model}/versions/{version}/ready", response_model=Ready)
-    async def model_ready(model: str, version: str | None = None) -> Response:
-        return _ready(ready=await metadata.routed(catalog, model, version_number(version)).is_ready())
+    async def model_ready(request: Request, model: str, version: str | None = None) -> Response:
+        return _ready(ready=await _routed(catalog, request, model, version).is_ready())
 
     return router
 
@@ -95,18 +96,20 @@ def triton_router(catalog: Catalog) -> APIRouter:
     @router.get("/config")
     @router.get("/versions/{version}/config")
     async def config(request: Request, model: str, version: str | None = None) -> dict[str, Any]:
-        call: Call = request.scope[CALL]
-        answer = await metadata.routed(catalog, model, version_number(version)).config(call.deadline_s)
+        answer = await _routed(catalog, request, model, version).config(request.scope[CALL].deadline_s)
         return as_json(answer.config)
 
     @router.get("/stats")
     @router.get("/versions/{version}/stats")
     async def statistics(request: Request, model: str, version: str | None = None) -> dict[str, Any]:
-        call: Call = request.scope[CALL]
-        answer = await metadata.routed(catalog, model, version_number(version)).statistics(call.deadline_s)
+        answer = await _routed(catalog, request, model, version).statistics(request.scope[CALL].deadline_s)
         return as_json(answer)
 
     return router
+
+
+def _routed(catalog: Catalog, request: Request, model: str, version: str | None) -> Target:
+    return metadata.routed(catalog, request.scope[CALL].caller, model, version_number(version))
 
 
 def _ready(*, ready: bool) -> Response:

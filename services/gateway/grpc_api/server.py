@@ -18,8 +18,16 @@ BESIDES_INFERENCE = 64  # calls for health and metadata, on top of the inference
 class GrpcServer:
     """Listens between `start` and `stop`, on the running loop."""
 
-    def __init__(self, service: Service, address: str, *, max_message_bytes: int, max_calls: int) -> None:
-        self._service, self._address = service, address
+    def __init__(
+        self,
+        service: Service,
+        address: str,
+        *,
+        max_message_bytes: int,
+        max_calls: int,
+        credentials: grpc.ServerCredentials | None,
+    ) -> None:
+        self._service, self._address, self._credentials = service, address, credentials
         self._max_message_bytes, self._max_calls = max_message_bytes, max_calls + BESIDES_INFERENCE
         self._server: grpc.aio.Server | None = None
         self._health = health.aio.HealthServicer()
@@ -40,7 +48,10 @@ class GrpcServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
         try:
-            server.add_insecure_port(self._address)
+            if self._credentials is None:
+                server.add_insecure_port(self._address)
+            else:
+                server.add_secure_port(self._address, self._credentials)
         except RuntimeError as error:
             raise SettingsError(
                 f"cannot listen on {self._address} (gRPC): free the port or set RETORT_GRPC_PORT to another one"

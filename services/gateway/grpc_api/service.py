@@ -12,10 +12,10 @@ from tritonclient.grpc import service_pb2
 
 from gateway import grpc_errors, headers, http_errors, metadata, oip
 from gateway.access import CLIENT_LEFT, AccessLog
-from gateway.auth import ApiKeys
 from gateway.call import Call
 from gateway.catalog import Catalog
 from gateway.errors import GatewayError
+from gateway.gate import Gate
 from gateway.grpc_api.messages import read_infer, write_infer, write_metadata
 from gateway.headers import RequestLimits
 from gateway.oip import version_number
@@ -36,7 +36,7 @@ class Service:
     predictor: Predictor
     catalog: Catalog
     is_ready: Callable[[], bool]
-    keys: ApiKeys
+    gate: Gate
     limits: RequestLimits
     access: AccessLog
     version: str
@@ -78,25 +78,25 @@ class Service:
             name=metadata.NAME, version=self.version, extensions=metadata.EXTENSIONS
         )
 
-    async def model_ready(self, _: Call, request: Any) -> Any:
-        target = metadata.routed(self.catalog, request.name, version_number(request.version))
+    async def model_ready(self, call: Call, request: Any) -> Any:
+        target = metadata.routed(self.catalog, call.caller, request.name, version_number(request.version))
         return service_pb2.ModelReadyResponse(ready=await target.is_ready())
 
-    async def model_metadata(self, _: Call, request: Any) -> Any:
-        target = metadata.routed(self.catalog, request.name, version_number(request.version))
+    async def model_metadata(self, call: Call, request: Any) -> Any:
+        target = metadata.routed(self.catalog, call.caller, request.name, version_number(request.version))
         return write_metadata(metadata.describe(target), metadata.PLATFORM)
 
     async def model_config(self, call: Call, request: Any) -> Any:
-        target = metadata.routed(self.catalog, request.name, version_number(request.version))
+        target = metadata.routed(self.catalog, call.caller, request.name, version_number(request.version))
         return await target.config(call.deadline_s)
 
     async def model_statistics(self, call: Call, request: Any) -> Any:
-        target = metadata.routed(self.catalog, request.name, version_number(request.version))
+        target = metadata.routed(self.catalog, call.caller, request.name, version_number(request.version))
         return await target.statistics(call.deadline_s)
 
-    async def repository_index(self, _: Call, request: Any) -> Any:
+    async def repository_index(self, call: Call, request: Any) -> Any:
         answer = service_pb2.RepositoryIndexResponse()
-        for entry in metadata.index(self.catalog, ready_only=request.ready):
+        for entry in metadata.index(self.catalog, call.caller, ready_only=request.ready):
             answer.models.add(name=entry.name, version=entry.version, state=entry.state, reason=entry.reason)
         return answer
 
@@ -114,14 +114,15 @@ class Service:
         given = {name.encode(): _bytes(value) for name, value in context.invocation_metadata()}
         call = Call(headers.request_id(given), given)
         call.route = route
+        self.access.began(call)
         status = 200
         try:
             headers.admit(call, self.limits)
             left_s = context.time_remaining()
             if left_s is not None:  # gRPC's own deadline; callers commonly give hours
                 call.deadline_s = call.started_s + min(left_s, self.limits.max_deadline_ms / 1e3)
-            if needs_key and self.keys:
-                call.tenant = self.keys.caller(given.get(b"authorization"))
+            if needs_key:
+                await self.gate.admit(call)
             answer = await work(call, request)
             context.set_trailing_metadata(_trailing(call))
         except GatewayError as error:

@@ -16,6 +16,7 @@ from gateway.app import Gateway
 from tests.gateway.conftest import started
 from tests.gateway.fake_triton import FakeTriton
 from tests.ports import free_ports
+from tests.tiny_model import publish_tiny
 
 
 @asynccontextmanager
@@ -132,6 +133,38 @@ async def test_keys(published: Path, fake_triton: FakeTriton, tmp_path: Path) ->
         for call in (stub.ModelInfer(ask("good")), stub.RepositoryIndex(service_pb2.RepositoryIndexRequest())):
             assert (await fails(call)).code() is grpc.StatusCode.UNAUTHENTICATED
         await stub.ModelInfer(ask("good"), metadata=(("authorization", "Bearer secret"),))
+
+
+async def test_what_a_key_may_not(published: Path, fake_triton: FakeTriton, tmp_path: Path) -> None:
+    lines = [f"{hashlib.sha256(name.encode()).hexdigest()} {name}" for name in ("limited", "slow")]
+    (tmp_path / "keys").write_text(f"{lines[0]} models=other\n{lines[1]} rate=0.01 burst=1\n")
+    async with door(published, fake_triton.url, api_keys_file=str(tmp_path / "keys")) as (_, stub):
+        limited = {"metadata": (("authorization", "Bearer limited"),)}
+        for call in (
+            stub.ModelInfer(ask("good"), **limited),
+            stub.ModelReady(service_pb2.ModelReadyRequest(name="tiny"), **limited),
+            stub.ModelMetadata(service_pb2.ModelMetadataRequest(name="tiny"), **limited),
+            stub.ModelConfig(service_pb2.ModelConfigRequest(name="tiny"), **limited),
+            stub.ModelStatistics(service_pb2.ModelStatisticsRequest(name="tiny"), **limited),
+        ):
+            assert (await fails(call)).code() is grpc.StatusCode.PERMISSION_DENIED
+        index = await stub.RepositoryIndex(service_pb2.RepositoryIndexRequest(), **limited)
+        assert list(index.models) == []
+        slow = (("authorization", "Bearer slow"),)
+        error = await fails(stub.ModelInfer(ask("good"), metadata=(*slow, ("x-route-version", "1"))))
+        assert error.code() is grpc.StatusCode.PERMISSION_DENIED
+        await stub.ModelInfer(ask("good"), metadata=slow)
+        error = await fails(stub.ModelInfer(ask("good"), metadata=slow))
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert dict(error.trailing_metadata() or ())["x-error-code"] == "rate_limited"
+
+
+async def test_a_caller_with_the_permission_chooses_the_version(repository: Path, fake_triton: FakeTriton) -> None:
+    publish_tiny(repository, swapped=True)
+    async with door(repository, fake_triton.url) as (_, stub):
+        await stub.ModelInfer(ask("good"), metadata=(("x-route-version", "2"),))
+        await stub.ModelInfer(ask("good", model_version="2"))
+        assert [request.model_version for request in fake_triton.requests] == ["2", "2"]
 
 
 async def test_calls_are_counted_on_one_scale_with_http(published: Path, fake_triton: FakeTriton) -> None:
