@@ -33,6 +33,10 @@ class Customer(User):
                 raise StopUser  # the time was over before every customer had come
             self.wait()  # type: ignore[no-untyped-call]
 
+    def on_stop(self) -> None:
+        """Hang up."""
+        self.door.close()
+
     def wait_time(self) -> float:
         """Seconds until the next question. Locust ends who waits here at once, and lets who asks come to the end."""
         if self.shared.arrivals is None:

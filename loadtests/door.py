@@ -25,6 +25,9 @@ class Door(Protocol):
     def ask(self, texts: Sequence[str], *, bypass_cache: bool = False) -> Reply:
         """Put one question; whatever the server does about it is a reply, never an exception."""
 
+    def close(self) -> None:
+        """Close the connection."""
+
 
 def open_door(access: Access) -> Door:
     """Return a new connection."""
@@ -37,7 +40,11 @@ def open_door(access: Access) -> Door:
 
 def only_model(access: Access) -> Access:
     """Return the access with the name of the model that answers; ValueError when several do."""
-    models = open_door(access).models()
+    door = open_door(access)
+    try:
+        models = door.models()
+    finally:
+        door.close()
     if len(models) != 1:
         answering = f"{len(models)} models answer ({', '.join(models)})" if models else "no model answers"
         raise ValueError(f"{answering} at {access.url}: say which with --model")

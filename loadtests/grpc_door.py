@@ -27,7 +27,8 @@ class GrpcDoor:
 
     def __init__(self, access: Access) -> None:
         self._access = access
-        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(_channel(access))
+        self._channel = _channel(access)
+        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self._metadata = tuple(access.headers.items())
 
     def models(self) -> list[str]:
@@ -54,6 +55,10 @@ class GrpcDoor:
         except grpc.RpcError as error:
             return Reply("shed" if _is_shed(error) else "failed", problem=_problem(error))
         return Reply.of(_labels(answer), len(texts), _trailing(call))
+
+    def close(self) -> None:
+        """Close it."""
+        self._channel.close()
 
 
 def _channel(access: Access) -> grpc.Channel:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -15,9 +14,6 @@ from geventhttpclient.response import HTTPParseError
 from loadtests.access import Access, UnreachableError
 from loadtests.reply import Reply
 
-# Servers close connections that lie idle (uvicorn after 5 s); as clients do, such a one is not used again.
-MAX_IDLE_S = 4.0
-
 
 class HttpDoor:
     """One kept connection."""
@@ -27,8 +23,13 @@ class HttpDoor:
     def __init__(self, access: Access) -> None:
         self._access = access
         self._prefix = access.parts.path.rstrip("/")
-        self._client = self._connect()
-        self._used_s = time.monotonic()
+        self._client = HTTPClient.from_url(
+            access.url,
+            headers={"content-type": "application/json", **access.headers},
+            connection_timeout=access.timeout_s,
+            network_timeout=access.timeout_s,
+            ssl_options={"ca_certs": str(access.ca)} if access.ca else {},
+        )
 
     def models(self) -> list[str]:
         """Ask the repository's index."""
@@ -57,22 +58,19 @@ class HttpDoor:
             return Reply("shed" if problem.startswith("429") else "failed", problem=problem)
         return Reply.of(_labels(answer), len(texts), headers)
 
+    def close(self) -> None:
+        """Close it."""
+        self._client.close()
+
     def _post(self, path: str, body: object, headers: Mapping[str, str]) -> tuple[str, Any, Mapping[str, str]]:
         """Return what is wrong ("" for nothing), the answer and its headers, names in lower case."""
-        if time.monotonic() - self._used_s > MAX_IDLE_S:
-            self._client.close()
-            self._client = self._connect()
         sent = json.dumps(body).encode()
         try:
             with gevent.Timeout(self._access.timeout_s, TimeoutError("not answered in time")):
                 response = self._client.post(self._prefix + path, sent, headers)
                 content = bytes(response.read())
         except (OSError, HTTPParseError) as error:
-            self._client.close()  # its next bytes would answer another question
-            self._client = self._connect()
             return str(error) or type(error).__name__, None, {}
-        finally:
-            self._used_s = time.monotonic()
         try:
             answer = json.loads(content)
         except ValueError:
@@ -80,16 +78,6 @@ class HttpDoor:
         if response.status_code != 200:
             return f"{response.status_code}: {_sentence(answer, content)}", None, {}
         return "", answer, {name.lower(): value for name, value in response.items()}
-
-    def _connect(self) -> HTTPClient:
-        access = self._access
-        return HTTPClient.from_url(
-            access.url,
-            headers={"content-type": "application/json", **access.headers},
-            connection_timeout=access.timeout_s,
-            network_timeout=access.timeout_s,
-            ssl_options={"ca_certs": str(access.ca)} if access.ca else {},
-        )
 
 
 def _labels(answer: Any) -> list[str] | None:

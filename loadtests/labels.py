@@ -22,20 +22,23 @@ def label(access: Access, texts: Iterator[str], most: int, seconds: float) -> Ma
     """
     labels: dict[str, str] = {}
     chosen, end_s = islice(texts, most), time.monotonic() + seconds
-    for _ in Pool(CALLERS).imap_unordered(lambda _: _label(access, chosen, labels, end_s), range(CALLERS)):
-        pass  # raises what a caller raised
+    # A greenlet that raises writes a traceback: callers return what is wrong, "" for nothing.
+    problems = Pool(CALLERS).map(lambda _: _label(access, chosen, labels, end_s), range(CALLERS))
+    if problem := next(filter(None, problems), ""):
+        raise UnreachableError(f"{problem}; --paraphrase-share 0 needs no labels")
     return labels
 
 
-def _label(access: Access, texts: Iterator[str], labels: dict[str, str], end_s: float) -> None:
+def _label(access: Access, texts: Iterator[str], labels: dict[str, str], end_s: float) -> str:
     door = open_door(access)
-    while time.monotonic() < end_s and (some := list(islice(texts, TEXTS_A_CALL))):
-        reply = door.ask(some, bypass_cache=True)
-        if reply.outcome != "answered":
-            raise UnreachableError(
-                "the corpus could not be labelled, which paraphrases need (--paraphrase-share 0 does without): "
-                f"{reply.problem}"
-            )
-        if not all(reply.labels):
-            raise UnreachableError("the model gives no labels, so nothing is a paraphrase: say --paraphrase-share 0")
-        labels.update(zip(some, reply.labels, strict=True))
+    try:
+        while time.monotonic() < end_s and (some := list(islice(texts, TEXTS_A_CALL))):
+            reply = door.ask(some, bypass_cache=True)
+            if reply.outcome != "answered":
+                return f"the corpus could not be labelled, which paraphrases need: {reply.problem}"
+            if not all(reply.labels):
+                return "the model gives no labels, so nothing is a paraphrase"
+            labels.update(zip(some, reply.labels, strict=True))
+    finally:
+        door.close()
+    return ""

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel
 
 from gateway.auth import ApiKeys
+from gateway.caller import CACHE_BYPASS, Caller
 from gateway.settings import Settings as GatewaySettings
 from gateway.settings import load
 from model_server.settings import Settings as ModelServerSettings
@@ -138,7 +139,11 @@ def test_the_key_is_made_once_shown_on_demand_and_opens_the_gateway(tmp_path: Pa
     assert len(key) == 64  # 256 random bits
     assert key not in first
     assert run_keys(tmp_path, "show").strip() == key
-    assert ApiKeys.read(tmp_path / "api-keys").caller(f"Bearer {key}".encode()).name == "default"
+    assert ApiKeys.read(tmp_path / "api-keys").caller(f"Bearer {key}".encode()) == Caller(
+        "default",
+        "default",
+        permissions=frozenset({CACHE_BYPASS}),  # which load tests need for labels
+    )
     modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
     assert modes == {"api-key": 0o600, "api-keys": 0o444}  # the gateway's user reads the hash, not the key
 

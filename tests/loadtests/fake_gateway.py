@@ -37,6 +37,7 @@ class Gateway:
     fails_with: int = 503
     answer: Any = None
     caches: bool = False
+    idle_s: float | None = None  # after which it closes a connection
     stalls_s: float = 0.0  # once, for everybody, half a second after the first call
     labels: Sequence[str] = ("refund", "delivery", "other")
     paths: set[str] = field(default_factory=set)
@@ -101,6 +102,7 @@ def http(gateway: Gateway) -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        timeout = gateway.idle_s
         wbufsize = -1  # head and body in one packet: in two, the client's delayed ACK costs 40 ms
 
         def do_POST(self) -> None:

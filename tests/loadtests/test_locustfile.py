@@ -135,7 +135,7 @@ def test_what_was_due_and_never_sent_has_failed(tmp_path: Path) -> None:
 
 
 def test_a_slow_request_fails_and_is_not_lost_at_the_end(tmp_path: Path) -> None:
-    ended = run(http, Gateway(takes_s=5), tmp_path, "--timeout-s", "0.8", "-t", "1s", "--paraphrase-share", "0")
+    ended = run(http, Gateway(takes_s=5), tmp_path, "--timeout-s", "2", "-t", "1s", "--paraphrase-share", "0")
     assert ended.code == 1
     assert ended.figures["failed"] == 2
 
@@ -163,8 +163,14 @@ def test_a_wrong_key_nobody_there_and_several_models_are_one_sentence(serving: S
     with serving(Gateway()) as url:
         wrong = locust(url, tmp_path, RETORT_API_KEY="wrong")
     nobody = locust(url, tmp_path)
+    unlabelled = run(serving, Gateway(labels=("",)), tmp_path)
     several = run(serving, Gateway(models=("a", "b")), tmp_path)
-    for ended, sentence in ((wrong, "an API key is needed"), (nobody, url), (several, "2 models answer (a, b)")):
+    for ended, sentence in (
+        (wrong, "an API key is needed"),
+        (nobody, url),
+        (several, "2 models answer (a, b)"),
+        (unlabelled, "the model gives no labels"),
+    ):
         assert ended.code == 1
         assert sentence in ended.printed
         assert "load test: " in ended.printed
