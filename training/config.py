@@ -20,7 +20,8 @@ class Data:
 
     `source` is `demo` (generated here), a folder (one file per split), one `.json` file (one key per split), one
     `.tsv`, `.csv` or `.jsonl` file (split by `holdout`), or `hub:<dataset>[:<configuration>]`. `text` and `label` are
-    column names, or numbers counted from 0, then the file has no header line.
+    column names, or numbers counted from 0, then the file has no header line. Without a `validation` split, `holdout`
+    of the training texts become one.
     """
 
     source: str
@@ -35,13 +36,22 @@ class Data:
 
 @dataclass(frozen=True)
 class Fit:
-    """One training run: AdamW, linear warm-up and decay."""
+    """One training run: AdamW, linear warm-up and decay.
+
+    A step has `batch_size` rows, over all processes, computed in `accumulate` parts (more where memory runs out). The
+    validation split is measured every `validate_steps` steps (0: every epoch); `patience` measurements without a gain
+    end the run early with its best weights (0: it runs to its end and keeps the last).
+    """
 
     epochs: int
     learning_rate: float
     batch_size: int = 32
     warmup: float = 0.06
     weight_decay: float = 0.01
+    accumulate: int = 1
+    gradient_checkpointing: bool = False
+    validate_steps: int = 0
+    patience: int = 0
 
 
 @dataclass(frozen=True)
@@ -93,6 +103,20 @@ class Gate:
 
 
 @dataclass(frozen=True)
+class Preflight:
+    """What stops a run before it trains; all are shares of texts.
+
+    `max_leaked`: test texts that also stand in the training split; `max_conflicting`: training texts that stand there
+    under several labels; `max_truncated`: texts longer than `max_length`; `max_broken`: texts with broken characters.
+    """
+
+    max_leaked: float = 0.05
+    max_conflicting: float = 0.02
+    max_truncated: float = 0.2
+    max_broken: float = 0.01
+
+
+@dataclass(frozen=True)
 class Serving:
     """Limits that are published with the model."""
 
@@ -110,6 +134,8 @@ class Config:
     max_length: int = 64
     precision: str = "auto"
     runs: str = "runs"
+    checkpoint_s: float = 60.0
+    preflight: Preflight = Preflight()
     teacher: Teacher = Teacher()
     student: Student = Student()
     loss: Loss = Loss()
@@ -123,6 +149,7 @@ class Config:
         return Path(self.runs, self.model)
 
 
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 ARTEFACTS = ("static-qdq", "dynamic-int8", "fp32")
 
 
@@ -153,7 +180,8 @@ def check(config: Config) -> None:
     rules = [
         (bool(MODEL_NAME.fullmatch(config.model)), f"model {config.model!r} must match {MODEL_NAME.pattern}"),
         (config.max_length >= 8, "max_length must be at least 8 tokens"),
-        (config.precision in ("auto", "fp32", "bf16"), "precision must be auto, fp32 or bf16"),
+        (config.precision in PRECISIONS, f"precision must be one of {', '.join(PRECISIONS)}"),
+        (config.checkpoint_s >= 0, "checkpoint_s must not be negative"),
         (0 < config.data.holdout < 0.5, "data.holdout must lie between 0 and 0.5"),
         (config.loss.temperature > 0, "loss.temperature must be above 0"),
         (config.loss.alpha + config.loss.eta > 0, "loss.alpha or loss.eta must be above 0"),
@@ -172,14 +200,19 @@ def check(config: Config) -> None:
             "serving.max_tokens must hold at least one text of max_length",
         ),
         *(
-            (fit.epochs > 0 and fit.batch_size > 0 and fit.learning_rate > 0 and 0 <= fit.warmup < 1, name)
+            (
+                min(fit.epochs, fit.batch_size, fit.learning_rate, fit.accumulate) > 0
+                and min(fit.validate_steps, fit.patience) >= 0
+                and 0 <= fit.warmup < 1,
+                name,
+            )
             for name, fit in fits.items()
         ),
     ]
     for holds, complaint in rules:
         if not holds:
             if complaint in fits:
-                complaint += ": epochs, batch_size and learning_rate must be above 0, warmup below 1"
+                complaint += ": epochs, batch_size, learning_rate and accumulate must be above 0, warmup below 1"
             raise ConfigError(complaint)
 
 

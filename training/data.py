@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import random
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a run trains and is judged on; `validation` may be empty. `labels[i]` is the name of label i."""
+    """What a run trains on, what its choices are judged on, and what is reported. `labels[i]` is label i's name."""
 
     labels: tuple[str, ...]
     train: Split
@@ -65,11 +66,9 @@ def load(config: Data, seed: int) -> Dataset:
     for part in ("train", "test"):
         if not rows[part]:
             raise DataError(f"the {part} split ({_split_name(config, part)}) of {config.source} holds no rows")
-    for row in (row for part in rows.values() for row in part):
-        if not row.text.strip():
-            raise DataError(f"{row.place}: the text is empty")
-        if not row.label.strip():
-            raise DataError(f"{row.place}: the label is empty")
+    _refuse_blanks(row for part in rows.values() for row in part)
+    if not rows["validation"]:
+        rows["train"], rows["validation"] = _hold_out(rows["train"], config.holdout, seed)
     labels = tuple(sorted({row.label for row in rows["train"]}, key=_label_order))
     if len(labels) < 2:
         raise DataError(f"the training texts of {config.source} all have the label {labels[0]!r}: nothing to learn")
@@ -86,6 +85,13 @@ def load(config: Data, seed: int) -> Dataset:
             for part, found in rows.items()
         },
     )
+
+
+def _refuse_blanks(rows: Iterable[Row]) -> None:
+    for row in rows:
+        for what, value in (("text", row.text), ("label", row.label)):
+            if not value.strip():
+                raise DataError(f"{row.place}: the {what} is empty")
 
 
 def _read(config: Data, seed: int) -> dict[str, list[Row]]:
@@ -129,6 +135,20 @@ def _divide(rows: list[Row], holdout: float, seed: int) -> dict[str, list[Row]]:
     order = random.Random(seed).sample(rows, len(rows))  # noqa: S311 - a split, no secret
     held = round(len(rows) * holdout)
     return {"test": order[:held], "validation": order[held : 2 * held], "train": order[2 * held :]}
+
+
+def _hold_out(rows: list[Row], holdout: float, seed: int) -> tuple[list[Row], list[Row]]:
+    """Divide training rows by seed into those that stay and a validation split; a label's last row stays."""
+    left = Counter(row.label for row in rows)
+    held: set[int] = set()
+    for number in random.Random(seed).sample(range(len(rows)), len(rows)):  # noqa: S311 - a split, no secret
+        if len(held) < round(len(rows) * holdout) and left[rows[number].label] > 1:
+            left[rows[number].label] -= 1
+            held.add(number)
+    parts: tuple[list[Row], list[Row]] = ([], [])
+    for number, row in enumerate(rows):
+        parts[number in held].append(row)
+    return parts
 
 
 def _file(path: Path, config: Data) -> Iterator[Row]:

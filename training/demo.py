@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 GRAMMAR = Path(__file__).with_name("demo_tickets.toml")
-ROWS_PER_INTENT = {"train": 300, "validation": 25, "test": 200}
+ROWS_PER_INTENT = {"train": 300, "validation": 100, "test": 200}
 MIXED = 0.5  # share of tickets that mention a second intent without asking for it
 TYPOS = 0.2  # share of tickets with a slip of the fingers
 CHOICE = re.compile(r"\[([^\[\]]*)\]")

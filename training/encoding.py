@@ -1,14 +1,13 @@
 """Texts as token ids, and batches of similar length."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
 
 from training.data import Split
 
@@ -26,6 +25,16 @@ class Encoded:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each row."""
+        return [len(row) for row in self.ids]
+
+    def batch(self, rows: Sequence[int]) -> "Batch":
+        """The rows of these numbers as tensors, padded to a multiple of 16."""
+        ids, mask = pad([self.ids[row] for row in rows], self.pad_id, PAD_MULTIPLE)
+        return Batch(ids, mask, torch.tensor([self.labels[row] for row in rows]), torch.tensor(rows))
 
 
 @dataclass
@@ -57,41 +66,17 @@ def encode(split: Split, tokenizer: Tokenizer, max_length: int, pad_id: int) -> 
     return Encoded(tuple(tuple(found.ids) for found in cutting.encode_batch(list(split.texts))), split.labels, pad_id)
 
 
-class LengthBuckets(Sampler[list[int]]):
+def length_buckets(lengths: Sequence[int], batch_size: int, seed: int, epoch: int) -> list[list[int]]:
     """Row numbers in batches of similar length, in an order that depends on seed and epoch alone."""
-
-    drop_last = False  # accelerate asks when it shares the batches among processes
-
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
-        self.lengths = lengths
-        self.batch_size = batch_size
-        self.seed = seed
-        self.epoch = 0
-
-    def __len__(self) -> int:
-        return -(-len(self.lengths) // self.batch_size)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        source = random.Random(f"{self.seed}/{self.epoch}")  # noqa: S311 - an order, no secret
-        order = source.sample(range(len(self.lengths)), len(self.lengths))
-        pool = self.batch_size * POOL_BATCHES
-        batches = []
-        for start in range(0, len(order), pool):
-            near = sorted(order[start : start + pool], key=self.lengths.__getitem__)
-            batches += [near[i : i + self.batch_size] for i in range(0, len(near), self.batch_size)]
-        source.shuffle(batches)
-        yield from batches
-
-
-def loader(encoded: Encoded, batches: Sampler[list[int]]) -> DataLoader[Any]:
-    """Yield a Batch for each list of row numbers."""
-
-    def collate(rows: list[int]) -> Batch:
-        ids, mask = pad([encoded.ids[row] for row in rows], encoded.pad_id, PAD_MULTIPLE)
-        labels = torch.tensor([encoded.labels[row] for row in rows])
-        return Batch(ids, mask, labels, torch.tensor(rows))
-
-    return DataLoader(range(len(encoded)), batch_sampler=batches, collate_fn=collate)  # type: ignore[arg-type]
+    source = random.Random(f"{seed}/{epoch}")  # noqa: S311 - an order, no secret
+    order = source.sample(range(len(lengths)), len(lengths))
+    pool = batch_size * POOL_BATCHES
+    batches = []
+    for start in range(0, len(order), pool):
+        near = sorted(order[start : start + pool], key=lengths.__getitem__)
+        batches += [near[i : i + batch_size] for i in range(0, len(near), batch_size)]
+    source.shuffle(batches)
+    return batches
 
 
 def pad(rows: Sequence[Sequence[int]], pad_id: int, multiple: int = 1) -> tuple[Tensor, Tensor]:

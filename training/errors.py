@@ -1,11 +1,14 @@
 """Errors of the training half.
 
 TrainingError
-├── ConfigError    the configuration file is wrong
-├── DataError      the data is wrong
-├── ModelError     base weights or a teacher cannot be used
-├── GateError      no artefact is good enough to publish
-└── PublishError   the model repository refuses
+├── ConfigError          the configuration file is wrong
+├── DataError            the data is wrong
+├── ModelError           base weights or a teacher cannot be used
+├── PreflightError       a check before training failed
+├── DivergenceError      the loss went up and did not come back
+├── MemoryShortageError  not even one row fits into memory
+├── GateError            no artefact is good enough to publish
+└── PublishError         the model repository refuses
 """
 
 
@@ -23,6 +26,18 @@ class DataError(TrainingError):
 
 class ModelError(TrainingError):
     """Base weights or a teacher cannot be used."""
+
+
+class PreflightError(TrainingError):
+    """A check before training failed."""
+
+
+class DivergenceError(TrainingError):
+    """The loss went up and did not come back."""
+
+
+class MemoryShortageError(TrainingError):
+    """Not even one row fits into memory."""
 
 
 class GateError(TrainingError):

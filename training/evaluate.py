@@ -38,22 +38,22 @@ class Result:
 
 @dataclass(frozen=True)
 class Answers:
-    """Logits of each text alone, and the share of texts whose label changes in company."""
+    """Logits of each text alone, the share labelled right, and the share whose label changes in company."""
 
     alone: Logits
+    accuracy: float
     flip_rate: float
 
 
 def all_of(artefacts: Mapping[str, Path], data: Encoded, max_length: int, max_batch_size: int) -> dict[str, Result]:
     """Evaluate every artefact (name -> ONNX file) on `data`."""
-    answers = {name: _answers(name, path, data, max_batch_size) for name, path in artefacts.items()}
+    answers = answers_of(artefacts, data, max_batch_size)
     times = latencies(artefacts, data, max_length)
-    truth = np.array(data.labels)
     return {
         name: Result(
             artefact=name,
             path=path,
-            accuracy=float((answers[name].alone.argmax(-1) == truth).mean()),
+            accuracy=answers[name].accuracy,
             batch_flip_rate=answers[name].flip_rate,
             bytes=path.stat().st_size,
             logits=answers[name].alone,
@@ -61,6 +61,11 @@ def all_of(artefacts: Mapping[str, Path], data: Encoded, max_length: int, max_ba
         )
         for name, path in artefacts.items()
     }
+
+
+def answers_of(artefacts: Mapping[str, Path], data: Encoded, max_batch_size: int) -> dict[str, Answers]:
+    """What every artefact (name -> ONNX file) answers on `data`, alone and in company."""
+    return {name: _answers(name, path, data, max_batch_size) for name, path in artefacts.items()}
 
 
 def _answers(name: str, path: Path, data: Encoded, max_batch_size: int) -> Answers:
@@ -73,7 +78,7 @@ def _answers(name: str, path: Path, data: Encoded, max_batch_size: int) -> Answe
         for start in range(0, len(order), size):
             chunk = order[start : start + size]
             flipped[chunk] |= _run(session, data, chunk).argmax(-1) != labels[chunk]
-    return Answers(alone, float(flipped.mean()))
+    return Answers(alone, float((labels == np.array(data.labels)).mean()), float(flipped.mean()))
 
 
 def _arrangements(data: Encoded, max_batch_size: int) -> list[tuple[list[int], int]]:

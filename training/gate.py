@@ -1,6 +1,6 @@
 """The gate: which artefact may be published, if any. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from training.config import Gate
@@ -9,7 +9,7 @@ from training.errors import GateError
 
 @dataclass(frozen=True)
 class Entry:
-    """What the gate looks at: the metric and flip rate are shares, `latency_ms` is at the typical length."""
+    """What the gate looks at: metric (on the validation split) and flip rate are shares, `latency_ms` is typical."""
 
     artefact: str
     metric: float
@@ -47,14 +47,18 @@ def judge(entry: Entry, fp32: float, rules: Gate) -> Verdict:
     return Verdict(entry.artefact, admitted=True, reason=f"{change} points{flips}")
 
 
-def choose(entries: Sequence[Entry], fp32: float, rules: Gate) -> tuple[str, dict[str, Verdict]]:
-    """Return the fastest admitted artefact and every verdict; raises GateError when none is admitted."""
-    verdicts = {entry.artefact: judge(entry, fp32, rules) for entry in entries}
-    admitted = [entry for entry in entries if verdicts[entry.artefact].admitted]
+def verdicts(entries: Sequence[Entry], fp32: float, rules: Gate) -> dict[str, Verdict]:
+    """Judge every artefact."""
+    return {entry.artefact: judge(entry, fp32, rules) for entry in entries}
+
+
+def choose(entries: Sequence[Entry], judged: Mapping[str, Verdict]) -> str:
+    """Return the fastest admitted artefact; raises GateError when none is admitted."""
+    admitted = [entry for entry in entries if judged[entry.artefact].admitted]
     if not admitted:
-        reasons = ". ".join(f"{verdict.artefact} {verdict.reason}" for verdict in verdicts.values())
+        reasons = ". ".join(f"{verdict.artefact} {verdict.reason}" for verdict in judged.values())
         raise GateError(f"nothing is published, the gate refuses every artefact: {reasons}")
-    return min(admitted, key=lambda entry: entry.latency_ms).artefact, verdicts
+    return min(admitted, key=lambda entry: entry.latency_ms).artefact
 
 
 def _points(share: float) -> str:

@@ -1,53 +1,57 @@
 """The whole training job: from a configuration to a published version, or a refusal."""
 
 import random
+import shutil
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from accelerate import Accelerator
-from accelerate.utils import set_seed
-from tokenizers import Tokenizer
 from tqdm import tqdm
 
-from training import base, baseline, evaluate, export, gate, quantise, report, student, teacher
+from training import (
+    baseline,
+    curves,
+    evaluate,
+    export,
+    gate,
+    machine,
+    preflight,
+    quantise,
+    rate_finder,
+    report,
+    student,
+    teacher,
+)
 from training.config import Config
-from training.data import Dataset, load
-from training.encoding import Encoded, encode, serving_tokenizer
-from training.evaluate import Result
+from training.evaluate import Answers, Result
+from training.journal import Journal
+from training.loop import Stage
+from training.machine import Machine
+from training.material import Material, gather
 from training.publish import Published, publish
+from training.rate_finder import Sweep
 from training.report import Facts
 
 
-@dataclass(frozen=True)
-class Material:
-    """What the stages share: the data as texts and as ids, the base weights' folder and tokenizer."""
+def run(config: Config, repository: Path) -> Published | None:
+    """Check everything, fine-tune (or load) the teacher, distil, export, quantise, evaluate, refuse or publish.
 
-    dataset: Dataset
-    train: Encoded
-    test: Encoded
-    base: Path
-    tokenizer: Any
-    serving: Tokenizer
-
-
-def run(config: Config, repository: Path) -> Published:
-    """Check the data, fine-tune (or load) the teacher, distil, export, quantise, evaluate, refuse or publish.
-
-    Raises a TrainingError that says what to change; then nothing was published.
+    A killed run goes on from its last checkpoint. Raises a TrainingError that says what to change; then nothing was
+    published. Where several processes train, the first evaluates and publishes; the others return None.
     """
     started = time.monotonic()
-    accelerator = Accelerator(mixed_precision=_precision(config.precision))
-    set_seed(config.seed)
-    material = _check(config)
-    tfidf = baseline.accuracy(material.dataset, config.seed)
-    taught = _teach(config, material, accelerator)
-    learned = _distil(config, material, taught, accelerator)
+    with machine.join(config.precision) as here:
+        material = gather(config)
+        if here.leads:
+            _check(config, material, here)
+        taught = _teach(config, material, here)
+        learned = _distil(config, material, taught, here)
+    if not here.leads:
+        return None
     artefacts = _export(config, taught, learned) | _quantise(config, material)
+    judged = evaluate.answers_of(artefacts, material.validation, config.serving.max_batch_size)
     results = evaluate.all_of(artefacts, material.test, config.max_length, config.serving.max_batch_size)
     typical = evaluate.typical_length(material.test, tuple(results["fp32"].latency_ms))
     facts = Facts(
@@ -58,19 +62,34 @@ def run(config: Config, repository: Path) -> Published:
         pad_id=material.test.pad_id,
         typical=typical,
         results=results,
-        tfidf=tfidf,
+        tfidf=baseline.accuracy(material.dataset, config.seed),
         seconds=time.monotonic() - started,
     )
-    say(report.summary(facts))
-    chosen, verdicts = gate.choose(_entries(config, results, typical), results["fp32"].accuracy, config.gate)
-    say("\n".join(f"  {verdict.artefact}: {verdict.reason}" for verdict in verdicts.values()))
-    return publish(
+    entries = [_entry(name, judged, results, typical) for name in config.int8.candidates]
+    verdicts = gate.verdicts(entries, judged["fp32"].accuracy, config.gate)
+    _report(facts, verdicts)
+    chosen = gate.choose(entries, verdicts)
+    published = publish(
         repository,
         config.model,
         report.description(facts, chosen, verdicts),
         {"model.onnx": results[chosen].path, "tokenizer.json": _tokenizer_file(config, material)},
         report.triton_config(facts),
     )
+    shutil.rmtree(config.run_folder / "checkpoints", ignore_errors=True)  # the next run is another one
+    return published
+
+
+def check(config: Config) -> Path:
+    """Only the preflight: returns its report's path, raises PreflightError when the run should not start."""
+    with machine.join(config.precision) as here:
+        return preflight.check(config, gather(config), here)
+
+
+def find_rate(config: Config) -> tuple[Sweep, Path]:
+    """Only the learning-rate finder: returns the sweep and its plot's path."""
+    with machine.join(config.precision) as here:
+        return rate_finder.find(config, gather(config), here)
 
 
 def say(text: str) -> None:
@@ -78,38 +97,44 @@ def say(text: str) -> None:
     tqdm.write(text, file=sys.stderr)
 
 
-def _check(config: Config) -> Material:
-    dataset = load(config.data, config.seed)
-    if config.teacher.path:
-        folder = base.resolve(config.teacher.path, "teacher.path")
-    else:
-        folder = base.resolve(config.teacher.base)
-    tokenizer = base.load_tokenizer(folder)
-    serving = serving_tokenizer(tokenizer)
-    train, test = (
-        encode(split, serving, config.max_length, tokenizer.pad_token_id) for split in (dataset.train, dataset.test)
-    )
-    sizes = ", ".join(f"{len(part)} {part.name}" for part in dataset.splits)
-    say(f"{config.model}: {len(dataset.labels)} labels; texts: {sizes}")
-    return Material(dataset, train, test, folder, tokenizer, serving)
+def _check(config: Config, material: Material, here: Machine) -> None:
+    sizes = ", ".join(f"{len(part)} {part.name}" for part in material.dataset.splits)
+    say(f"{config.model}: {len(material.dataset.labels)} labels; texts: {sizes}")
+    say(f"preflight: nothing stops this run, see {preflight.check(config, material, here)}")
 
 
-def _teach(config: Config, material: Material, accelerator: Accelerator) -> Any:
+def _teach(config: Config, material: Material, here: Machine) -> Any:
     labels = material.dataset.labels
     if config.teacher.path:
         return teacher.load(material.base, labels)
-    model = teacher.fine_tune(config.teacher, material.base, labels, material.train, accelerator, config.seed)
-    teacher.save(model, material.tokenizer, config.run_folder / "teacher")
+    stage = _stage(config, material, here, "teacher")
+    model = teacher.fine_tune(config.teacher, material.base, labels, material.train, here, stage)
+    if here.leads:
+        teacher.save(model, material.tokenizer, config.run_folder / "teacher")
     return model
 
 
-def _distil(config: Config, material: Material, taught: Any, accelerator: Accelerator) -> Any:
+def _distil(config: Config, material: Material, taught: Any, here: Machine) -> Any:
     if config.student.layers == "same":
         return taught
-    head = student.masking_for(material.base, material.tokenizer, config.seed)
-    learned = student.distil(config, taught, material.train, accelerator, head)
-    teacher.save(learned, material.tokenizer, config.run_folder / "student")
+    head = student.masking_for(material.base, material.tokenizer)
+    stage = _stage(config, material, here, "student", config.loss, config.student.take)
+    learned = student.distil(config, taught, material.train, here, stage, head)
+    if here.leads:
+        teacher.save(learned, material.tokenizer, config.run_folder / "student")
     return learned
+
+
+def _stage(config: Config, material: Material, here: Machine, name: str, *facts: object) -> Stage:
+    return Stage(
+        name=name,
+        seed=config.seed,
+        validation=material.validation,
+        folder=config.run_folder / "checkpoints" / name,
+        journal=Journal(_log(config) if here.leads else None),
+        checkpoint_s=config.checkpoint_s,
+        facts=facts,
+    )
 
 
 def _export(config: Config, taught: Any, learned: Any) -> dict[str, Path]:
@@ -131,6 +156,29 @@ def _quantise(config: Config, material: Material) -> dict[str, Path]:
     return {name: makers[name](_artefact(config, name)) for name in config.int8.candidates if name in makers}
 
 
+def _entry(name: str, judged: Mapping[str, Answers], results: Mapping[str, Result], typical: str) -> gate.Entry:
+    """An artefact before the gate: judged on the validation split, so that the test split chooses nothing.
+
+    Flips are looked for in every text there is; that takes no labels.
+    """
+    flips = max(judged[name].flip_rate, results[name].batch_flip_rate)
+    return gate.Entry(name, judged[name].accuracy, flips, results[name].latency_ms[typical])
+
+
+def _report(facts: Facts, verdicts: Mapping[str, gate.Verdict]) -> None:
+    folder, rows = facts.config.run_folder, len(facts.dataset.validation)
+    lines = [f"  {verdict.artefact}: {verdict.reason}" for verdict in verdicts.values()]
+    told = "\n".join([f"the gate, on {rows} texts of the validation split", *lines])
+    say(f"{report.summary(facts)}\n{told}")
+    if _log(facts.config).exists():
+        curves.draw(_log(facts.config), folder / "curves.png")
+    (folder / "report.md").write_text(report.page(facts, told), encoding="utf-8")
+
+
+def _log(config: Config) -> Path:
+    return config.run_folder / "log.jsonl"
+
+
 def _artefact(config: Config, name: str) -> Path:
     folder = config.run_folder / "artefacts"
     folder.mkdir(parents=True, exist_ok=True)
@@ -141,24 +189,3 @@ def _tokenizer_file(config: Config, material: Material) -> Path:
     path = config.run_folder / "artefacts" / "tokenizer.json"
     material.serving.save(str(path))
     return path
-
-
-def _entries(config: Config, results: Mapping[str, Result], typical: str) -> list[gate.Entry]:
-    return [
-        gate.Entry(name, result.accuracy, result.batch_flip_rate, result.latency_ms[typical])
-        for name, result in results.items()
-        if name in config.int8.candidates
-    ]
-
-
-def _precision(wanted: str) -> str:
-    """Accelerate's name for the precision; `auto` is bf16 where the processor computes in it."""
-    if wanted == "auto":
-        processor = torch.cpu.get_capabilities()
-        able = (
-            torch.cuda.is_bf16_supported()
-            if torch.cuda.is_available()
-            else bool(processor.get("avx512_bf16") or processor.get("amx_bf16"))
-        )
-        wanted = "bf16" if able else "fp32"
-    return {"bf16": "bf16", "fp32": "no"}[wanted]

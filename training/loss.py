@@ -20,9 +20,12 @@ def soft_labels(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
 
 
 def hidden_cosine(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
-    """1 - cosine between hidden states [rows, length, width], mean over the tokens that `mask` keeps."""
-    kept = mask.bool()
-    return 1 - functional.cosine_similarity(student[kept], teacher[kept], dim=-1).mean()
+    """1 - cosine between hidden states [rows, length, width]: the mean over rows of the mean over a row's tokens.
+
+    Not over all tokens at once: a batch may be computed in parts, and their means must add up to the whole's.
+    """
+    near = functional.cosine_similarity(student, teacher, dim=-1) * mask
+    return 1 - (near.sum(-1) / mask.sum(-1)).mean()
 
 
 def masked_tokens(logits: Tensor, targets: Tensor) -> Tensor:
@@ -37,10 +40,8 @@ def labels(logits: Tensor, targets: Tensor) -> Tensor:
     return functional.cross_entropy(logits, targets)
 
 
-def mask_tokens(
-    ids: Tensor, mask: Tensor, mask_id: int, special: Tensor, generator: torch.Generator, share: float = 0.15
-) -> tuple[Tensor, Tensor]:
+def mask_tokens(ids: Tensor, mask: Tensor, mask_id: int, special: Tensor, share: float = 0.15) -> tuple[Tensor, Tensor]:
     """Hide a share of the real, non-special tokens: return ids with `mask_id` there, and targets (-100 elsewhere)."""
-    chance = torch.rand(ids.shape, generator=generator).to(ids.device)
+    chance = torch.rand(ids.shape).to(ids.device)
     hidden = (chance < share) & mask.bool() & ~torch.isin(ids, special)
     return ids.masked_fill(hidden, mask_id), ids.masked_fill(~hidden, -100)

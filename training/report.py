@@ -31,7 +31,7 @@ from training.manifest import Tokenizer as TokenizerFacts
 TARGET = "cpu"
 CONFIDENCE_BINS = 20
 WARMUP_LENGTHS = (16, 32, 64, 128)
-PACKAGES = ("torch", "transformers", "accelerate", "onnx", "onnxruntime", "tokenizers", "scikit-learn", "numpy")
+PACKAGES = ("torch", "transformers", "onnx", "onnxruntime", "tokenizers", "scikit-learn", "numpy")
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,15 @@ def summary(facts: Facts) -> str:
     return "\n".join(lines)
 
 
+def page(facts: Facts, verdicts: str) -> str:
+    """The run on one Markdown page, beside the curves and the preflight's report."""
+    return (
+        f"# {facts.config.model}\n\n```\n{summary(facts)}\n{verdicts}\n```\n\n"
+        "![learning curves](curves.png)\n\n"
+        "Before the run: [preflight.md](preflight.md). Every step: log.jsonl.\n"
+    )
+
+
 def _tokenizer(facts: Facts) -> TokenizerFacts:
     content = json.loads(facts.tokenizer.to_str())
     steps = _steps(content.get("normalizer"))
@@ -148,7 +157,7 @@ def _candidate(result: Result, verdicts: Mapping[str, Verdict]) -> Candidate:
         bytes=result.bytes,
         latency_ms=result.latency_ms,
         admitted=verdict.admitted if verdict else False,
-        reason=verdict.reason if verdict else "the reference, not a candidate",
+        reason=f"on the validation split: {verdict.reason}" if verdict else "the reference, not a candidate",
     )
 
 

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from training import base, loop, loss
 from training.config import Config, Loss, Student
 from training.encoding import Batch, Encoded
 from training.errors import ConfigError
+from training.loop import Stage
+from training.machine import Machine
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,6 @@ class Masking:
     model: nn.Module
     mask_id: int
     special: Tensor
-    generator: torch.Generator
 
 
 def layer_count(config: Student, teacher_layers: int) -> int:
@@ -67,20 +67,21 @@ def distil(
     config: Config,
     teacher: nn.Module,
     train: Encoded,
-    accelerator: Accelerator,
+    machine: Machine,
+    stage: Stage,
     masking: Callable[[nn.Module], Masking],
 ) -> nn.Module:
     """Train the student on the teacher's answers and return it."""
-    take = layers_to_take(config.student, len(_layer_list(teacher)[1]))
-    student = cut(teacher, take)
+    take = layers_to_take(config.student, depth(teacher))
+    student = cut(teacher, take).to(machine.device)
     lesson = _Lesson(config.loss, take)
     if config.loss.beta:
         lesson.masking = masking(student)
     if config.loss.gamma:
-        lesson.teacher = teacher.to(accelerator.device).eval()
+        lesson.teacher = teacher.to(machine.device).eval()
     elif config.loss.alpha:  # the teacher never changes: its answers are computed once
-        lesson.answers = loop.predict(teacher, train, accelerator, title="teacher's answers").to(accelerator.device)
-    return loop.fit(student, train, lesson, config.student.fit, accelerator, seed=config.seed, title="student")
+        lesson.answers = loop.predict(teacher, train, machine, title="teacher's answers").to(machine.device)
+    return loop.fit(student, train, lesson, config.student.fit, machine, stage)
 
 
 class _Lesson:
@@ -116,24 +117,28 @@ class _Lesson:
     @staticmethod
     def _masked(masking: Masking, batch: Batch) -> Tensor:
         special = masking.special.to(batch.ids.device)
-        ids, targets = loss.mask_tokens(batch.ids, batch.mask, masking.mask_id, special, masking.generator)
+        ids, targets = loss.mask_tokens(batch.ids, batch.mask, masking.mask_id, special)
         return loss.masked_tokens(masking.model(input_ids=ids, attention_mask=batch.mask).logits.float(), targets)
 
 
-def masking_for(folder: Path, tokenizer: Any, seed: int) -> Callable[[nn.Module], Masking]:
+def masking_for(folder: Path, tokenizer: Any) -> Callable[[nn.Module], Masking]:
     """Return what puts the masked-language-model head of `folder` on a student's encoder."""
 
     def build(student: Any) -> Masking:
-        model: Any = base.load_masked_lm(folder)
+        model: Any = base.load_masked_lm(folder).requires_grad_(requires_grad=False)
         setattr(model, model.base_model_prefix, student.base_model)
         return Masking(
             model.to(next(student.parameters()).device),
             tokenizer.mask_token_id,
             torch.tensor(tokenizer.all_special_ids),
-            torch.Generator().manual_seed(seed),
         )
 
     return build
+
+
+def depth(model: nn.Module) -> int:
+    """How many layers the encoder has."""
+    return len(_layer_list(model)[1])
 
 
 def _layer_list(model: Any) -> tuple[str, nn.ModuleList]:

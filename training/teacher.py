@@ -5,25 +5,32 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from accelerate import Accelerator
 from torch import Tensor, nn
 
 from training import base, loop, loss
 from training.config import Teacher
 from training.encoding import Batch, Encoded
 from training.errors import ModelError
+from training.loop import Stage
+from training.machine import Machine, seed_everything
 
 
 def fine_tune(
-    config: Teacher, folder: Path, labels: Sequence[str], train: Encoded, accelerator: Accelerator, seed: int
+    config: Teacher, folder: Path, labels: Sequence[str], train: Encoded, machine: Machine, stage: Stage
 ) -> nn.Module:
     """Fine-tune the base weights in `folder` on the labelled training texts."""
+    return loop.fit(untrained(folder, labels, stage.seed), train, cross_entropy, config.fit, machine, stage)
 
-    def cross_entropy(model: nn.Module, batch: Batch) -> Tensor:
-        return loss.labels(loop.logits_of(model, batch), batch.labels)
 
-    model = base.load_classifier(folder, labels)
-    return loop.fit(model, train, cross_entropy, config.fit, accelerator, seed=seed, title="teacher")
+def untrained(folder: Path, labels: Sequence[str], seed: int) -> nn.Module:
+    """The base weights with a head that depends on the seed alone."""
+    seed_everything(seed, "head")
+    return base.load_classifier(folder, labels)
+
+
+def cross_entropy(model: nn.Module, batch: Batch) -> Tensor:
+    """The teacher's loss."""
+    return loss.labels(loop.logits_of(model, batch), batch.labels)
 
 
 def load(folder: Path, labels: Sequence[str]) -> nn.Module:

@@ -7,6 +7,12 @@ from training.config import Gate
 from training.errors import GateError
 from training.gate import Entry
 
+
+def chosen(entries: list[Entry], fp32: float, rules: Gate) -> str:
+    """Judge, then choose."""
+    return gate.choose(entries, gate.verdicts(entries, fp32, rules))
+
+
 STATIC = Entry("static-qdq", 0.934, 0.0, 0.5)
 DYNAMIC = Entry("dynamic-int8", 0.934, 0.008, 0.4)
 
@@ -30,15 +36,15 @@ def test_judgement(metric: float, flips: float, rules: Gate, *, admitted: bool) 
 
 
 def test_the_fastest_admitted_artefact_wins() -> None:
-    assert gate.choose([STATIC, DYNAMIC], 0.937, Gate())[0] == "static-qdq"
-    assert gate.choose([STATIC, DYNAMIC], 0.937, Gate(allow_batch_variance=True))[0] == "dynamic-int8"
+    assert chosen([STATIC, DYNAMIC], 0.937, Gate()) == "static-qdq"
+    assert chosen([STATIC, DYNAMIC], 0.937, Gate(allow_batch_variance=True)) == "dynamic-int8"
     slow = Entry("dynamic-int8", 0.934, 0.008, 0.6)
-    assert gate.choose([STATIC, slow], 0.937, Gate(allow_batch_variance=True))[0] == "static-qdq"
+    assert chosen([STATIC, slow], 0.937, Gate(allow_batch_variance=True)) == "static-qdq"
 
 
 def test_a_refusal_says_what_missed_by_how_much() -> None:
     with pytest.raises(GateError) as caught:
-        gate.choose([Entry("static-qdq", 0.92, 0.0, 0.5), DYNAMIC], 0.937, Gate())
+        chosen([Entry("static-qdq", 0.92, 0.0, 0.5), DYNAMIC], 0.937, Gate())
     message = str(caught.value)
     assert "static-qdq loses 1.70 points" in message
     assert "allowed are less than 0.50: 1.20 too many" in message
@@ -46,7 +52,7 @@ def test_a_refusal_says_what_missed_by_how_much() -> None:
 
 
 def test_fp32_is_admissible_as_a_candidate() -> None:
-    assert gate.choose([Entry("fp32", 0.937, 0.0, 1.6)], 0.937, Gate(max_drop=0.0))[0] == "fp32"
+    assert chosen([Entry("fp32", 0.937, 0.0, 1.6)], 0.937, Gate(max_drop=0.0)) == "fp32"
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_quality_sizes_and_latency_come_from_the_right_results(facts: report.Fac
     assert (found.latency.published_ms["8"], found.latency.teacher_ms["8"]) == (1.0, 4.0)
     assert [(c.artefact, c.admitted, c.reason) for c in found.candidates] == [
         ("fp32", False, "the reference, not a candidate"),
-        ("static-qdq", True, "good"),
+        ("static-qdq", True, "on the validation split: good"),
     ]
 
 

@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from accelerate import Accelerator
 
 from training import base, student
 from training.config import Config, Data, Fit, Loss, Student
 from training.encoding import Encoded
 from training.errors import ConfigError, ModelError
+from training.loop import Stage
+from training.machine import Machine
 
 DATA = Encoded(tuple((2, 5 + i % 2, 7, 3) for i in range(32)), tuple(i % 2 for i in range(32)), pad_id=0)
 
@@ -76,8 +77,8 @@ def distilled(tiny_base: Path, weights: Loss) -> tuple[Any, Any]:
     config = Config(
         "m", Data("demo"), loss=weights, student=Student("half", fit=Fit(30, 3e-3, batch_size=8)), precision="fp32"
     )
-    head = student.masking_for(tiny_base, base.load_tokenizer(tiny_base), seed=1)
-    return teacher, student.distil(config, teacher, DATA, Accelerator(), head)
+    head = student.masking_for(tiny_base, base.load_tokenizer(tiny_base))
+    return teacher, student.distil(config, teacher, DATA, Machine(), Stage("student", 7), head)
 
 
 @torch.no_grad()
