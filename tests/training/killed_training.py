@@ -44,7 +44,7 @@ def main(folder: Path, kills: int, seed: int) -> None:
             break
         hit += 1
     attempt(folder / "killed", None)
-    print(hit)
+    sys.stdout.write(f"{hit}\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A program for torchrun: train the small lesson in as many processes as there are; `FOLDER` gets journal and weights."""
+"""A program for torchrun: the small lesson in as many processes as there are; `FOLDER` gets the journal."""
 
 import sys
 from pathlib import Path
@@ -11,6 +11,4 @@ from training import machine
 if __name__ == "__main__":
     torch.set_num_threads(1)
     with machine.join("fp32") as here:
-        trained = lesson.train(Path(sys.argv[1]), machine=here, dropout=0.0)
-        if here.leads:
-            torch.save(trained.state_dict(), Path(sys.argv[1]) / "weights.pt")
+        lesson.train(Path(sys.argv[1]), machine=here, dropout=0.0)

@@ -151,3 +151,14 @@ def test_the_hub_without_its_package_says_what_to_install(monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(DataError, match=r"pip install 'retort\[hub\]'"):
         data.load(Data("hub:any"), seed=1)
+
+
+def test_without_a_validation_split_some_training_texts_become_one(tmp_path: Path) -> None:
+    rows = "".join(f"text {i},{i % 2}\n" for i in range(40))
+    source = folder(tmp_path, train=f"text,label\n{rows}only one,2\n", test="text,label\nsad,0\n")
+    config = Data(str(source), holdout=0.2)
+    found, again, other = data.load(config, 1), data.load(config, 1), data.load(config, 2)
+    assert (len(found.train), len(found.validation), len(found.test)) == (33, 8, 1)
+    assert not set(found.train.texts) & set(found.validation.texts)
+    assert "only one" in found.train.texts  # else nothing would be left to learn its label from
+    assert found.sha256 == again.sha256 != other.sha256

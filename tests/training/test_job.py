@@ -1,6 +1,7 @@
 """Tests of training/job.py: one small run from the file to the published version."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,8 @@ import onnxruntime
 import pytest
 from tokenizers import Tokenizer
 
-from training import job
-from training.config import Config, parse
+from training import gate, job, journal
+from training.config import Config, Gate, parse
 from training.errors import ConfigError, DataError, GateError, ModelError
 from training.publish import Published
 
@@ -34,6 +35,13 @@ def config(review_file: Path, tiny_base: Path, runs: Path, **changes: object) ->
     )
 
 
+def run(wanted: Config, repository: Path) -> Published:
+    """Run the job in one process."""
+    published = job.run(wanted, repository)
+    assert published is not None
+    return published
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> tuple[Path, Published]:
     """A repository with one version that a whole run published."""
@@ -44,7 +52,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, tiny_base: Path) -> tuple[
     review_file.write_text("text\tlabel\n" + "\n".join(rows) + "\n")
     data = {"source": str(review_file), "names": {"0": "negative", "1": "positive"}}
     wanted = config(review_file, tiny_base, folder / "runs", data=data)
-    return folder, job.run(wanted, folder / "repository")
+    return folder, run(wanted, folder / "repository")
 
 
 def test_the_published_model_answers_and_its_manifest_says_how_well(trained: tuple[Path, Published]) -> None:
@@ -90,6 +98,62 @@ def test_the_manifest_is_complete(trained: tuple[Path, Published], tiny_base: Pa
     assert manifest["parent"] == tiny_base.name
 
 
+def test_a_run_leaves_its_reports_and_no_checkpoints(trained: tuple[Path, Published]) -> None:
+    folder = trained[0] / "runs" / "reviews"
+    assert {path.name for path in folder.iterdir()} == {
+        "artefacts",
+        "curves.png",
+        "log.jsonl",
+        "preflight.md",
+        "report.md",
+        "student",
+        "teacher",
+    }
+    assert "![learning curves](curves.png)" in (folder / "report.md").read_text()
+    entries = journal.read(folder / "log.jsonl")
+    assert {entry["stage"] for entry in entries} == {"teacher", "student"}
+    accuracies = journal.curve(entries, "student", "validation", "accuracy")
+    assert len(accuracies) == 12
+    assert accuracies[max(accuracies)] > 0.9
+
+
+def test_the_gate_judges_on_the_validation_split_and_figures_are_of_the_test_split(
+    trained: tuple[Path, Published], tiny_base: Path, tmp_path: Path
+) -> None:
+    folder, published = trained
+    manifest = json.loads((published.path / "manifest.json").read_text())
+    assert manifest["quality"]["split"] == "test"
+    # The same teacher, a validation split whose labels are all wrong: the gate, not the figures, must see it.
+    rows = (folder / "reviews.tsv").read_text().splitlines()[1:]
+    split = tmp_path / "split"
+    split.mkdir()
+    for name, part in (("train", rows[:160]), ("test", rows[160:])):
+        (split / f"{name}.tsv").write_text("text\tlabel\n" + "\n".join(part) + "\n")
+    flipped = [f"{row[:-1]}{1 - int(row[-1])}" for row in rows[:40]]
+    (split / "dev.tsv").write_text("text\tlabel\n" + "\n".join(flipped) + "\n")
+    wanted = config(
+        folder / "reviews.tsv",
+        tiny_base,
+        tmp_path / "runs",
+        data={"source": str(split), "validation": "dev", "names": {"0": "negative", "1": "positive"}},
+        teacher={"path": str(folder / "runs" / "reviews" / "teacher")},
+        student={"layers": "same"},
+        gate={"allow_batch_variance": True, "max_drop": 0.2},
+    )
+    seen: list[float] = []
+    original = gate.verdicts
+
+    def noted(entries: Sequence[gate.Entry], fp32: float, rules: Gate) -> dict[str, gate.Verdict]:
+        seen.extend([fp32, *(entry.metric for entry in entries)])
+        return original(entries, fp32, rules)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gate, "verdicts", noted)
+        manifest = json.loads((run(wanted, tmp_path / "repository").path / "manifest.json").read_text())
+    assert max(seen) < 0.1
+    assert manifest["quality"]["published"] > 0.9
+
+
 def test_a_saved_teacher_is_distilled_again_to_the_same_student(
     trained: tuple[Path, Published], tiny_base: Path, tmp_path: Path
 ) -> None:
@@ -104,7 +168,7 @@ def test_a_saved_teacher_is_distilled_again_to_the_same_student(
             teacher=teacher,
             data={"source": str(folder / "reviews.tsv"), "names": {"0": "negative", "1": "positive"}},
         )
-        published = job.run(wanted, tmp_path / "repository")
+        published = run(wanted, tmp_path / "repository")
         files = json.loads((published.path / "manifest.json").read_text())["files"]
         weights = (tmp_path / name / "reviews" / "student" / "model.safetensors").read_bytes()
         artefacts = tmp_path / name / "reviews" / "artefacts"
@@ -139,7 +203,7 @@ def test_the_teacher_itself_can_be_published_without_distillation(
         gate={"allow_batch_variance": True, "max_drop": 0.2},
         int8={"candidates": ["dynamic-int8"]},
     )
-    manifest = json.loads((job.run(wanted, tmp_path / "repository").path / "manifest.json").read_text())
+    manifest = json.loads((run(wanted, tmp_path / "repository").path / "manifest.json").read_text())
     assert manifest["artefact"] == "dynamic-int8"
     assert manifest["quality"]["teacher"] == manifest["quality"]["student_fp32"]
     assert not (tmp_path / "runs" / "reviews" / "student").exists()
