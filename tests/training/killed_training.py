@@ -1,7 +1,7 @@
 """A program: train, be killed with SIGKILL at random moments, go on each time until it is done.
 
-`python killed_training.py FOLDER KILLS SEED` prints how many kills hit a training that was under way. Each attempt is
-a process of its own; they are forked from one that has imported torch, which takes longer than the training.
+`python killed_training.py FOLDER KILLS SEED`. Each attempt is a process of its own; they are forked from one that has
+imported everything, which takes longer than the training.
 """
 
 import os
@@ -16,35 +16,42 @@ import torch
 from tests.training import lesson
 
 
-def attempt(folder: Path, kill_after_s: float | None) -> bool:
-    """Train in a new process; return whether it came to its end."""
+def start(folder: Path) -> int:
+    """Train in a new process, a checkpoint after every step."""
     child = os.fork()
     if child == 0:
         lesson.train(folder, checkpoint_s=0.0)
         os._exit(0)
-    if kill_after_s is not None:
-        time.sleep(kill_after_s)
-        os.kill(child, signal.SIGKILL)
+    return child
+
+
+def finish(child: int) -> None:
+    """Wait for the end of a training that is not killed."""
     _, status = os.waitpid(child, 0)
-    if not os.WIFSIGNALED(status) and os.waitstatus_to_exitcode(status) != 0:
+    if os.waitstatus_to_exitcode(status) != 0:
         raise SystemExit("the training failed by itself")
-    return not os.WIFSIGNALED(status)
+
+
+def steps(folder: Path) -> int:
+    """How many steps the journal tells of."""
+    log = folder / "log.jsonl"
+    return log.read_text().count('"kind": "step"') if log.exists() else 0
 
 
 def main(folder: Path, kills: int, seed: int) -> None:
-    """Kill `kills` times, then let it end."""
+    """Train once undisturbed and once with `kills` kills, each a few steps and some milliseconds further on."""
     torch.set_num_threads(1)
+    lesson.model()  # transformers imports it now, and not in every child
+    finish(start(folder / "whole"))
     source = random.Random(seed)
-    started = time.monotonic()
-    attempt(folder / "whole", None)
-    whole_s = time.monotonic() - started
-    hit = 0
     for _ in range(kills):
-        if attempt(folder / "killed", source.uniform(0.1, 0.5) * whole_s):
-            break
-        hit += 1
-    attempt(folder / "killed", None)
-    sys.stdout.write(f"{hit}\n")
+        child, target = start(folder / "killed"), steps(folder / "killed") + source.randint(1, 8)
+        while steps(folder / "killed") < target:
+            time.sleep(0.001)
+        time.sleep(source.uniform(0.0, 0.03))  # into the update, the checkpoint or the next step
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    finish(start(folder / "killed"))
 
 
 if __name__ == "__main__":

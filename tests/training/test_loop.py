@@ -69,13 +69,19 @@ def test_weight_decay_leaves_biases_and_norms_alone() -> None:
 
 
 def test_a_run_killed_at_random_moments_gives_the_same_curve_and_weights(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.training.killed_training", str(tmp_path), "6", "11"]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.training.killed_training",
+        str(tmp_path),
+        os.environ.get("KILLS", "4"),
+        "11",
+    ]
     done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) >= 3, "the kills came too late to prove anything"
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
     assert losses(tmp_path / "killed", "validation") == losses(tmp_path / "whole", "validation")
-    assert len(events(tmp_path / "killed", "resumed")) >= 2
+    assert len(events(tmp_path / "killed", "resumed")) >= 4
     whole, killed = (state(tmp_path / name) for name in ("whole", "killed"))
     assert all(torch.equal(whole["model"][name], killed["model"][name]) for name in whole["model"])
 
