@@ -38,6 +38,9 @@ bench: .up ## how fast this machine serves a model of model-repo/, beside what l
 chaos: .test ## faults in real processes, and 10,000 malformed HTTP requests
 	@CHAOS=20 $(BIN)/python -m pytest tests/gateway/test_faults.py tests/gateway/test_schema_fuzz.py
 
+proof: .test ## the demo training killed ten times, and in two processes, against an undisturbed one (up to an hour)
+	@PROOF=10 $(BIN)/python -m pytest tests/training/test_demo_training.py
+
 chart: .test ## render and check the Helm chart
 	@$(BIN)/python -m pytest tests/deploy
 
@@ -60,4 +63,4 @@ clean: ## remove the virtual environment and run logs (never the model repositor
 .up .test:
 	@$(PYTHON) bootstrap.py $(@:.%=%)
 
-.PHONY: help up test lint load bench chaos chart audit lock clean .up .test
+.PHONY: help up test lint load bench chaos proof chart audit lock clean .up .test
