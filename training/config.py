@@ -212,7 +212,7 @@ def check(config: Config) -> None:
     for holds, complaint in rules:
         if not holds:
             if complaint in fits:
-                complaint += ": epochs, batch_size, learning_rate and accumulate must be above 0, warmup below 1, the rest not negative"
+                complaint += ": epochs, batch_size, learning_rate, accumulate above 0, warmup below 1, none negative"
             raise ConfigError(complaint)
 
 
