@@ -101,6 +101,14 @@ class Serving:
 
 
 @dataclass(frozen=True)
+class Embedder:
+    """The table by which the gateway's semantic cache finds similar texts; `width` 0 publishes none."""
+
+    width: int = 256
+    epochs: int = 6
+
+
+@dataclass(frozen=True)
 class Config:
     """Everything that decides a run."""
 
@@ -116,6 +124,7 @@ class Config:
     int8: Int8 = Int8()
     gate: Gate = Gate()
     serving: Serving = Serving()
+    embedder: Embedder = Embedder()
 
     @property
     def run_folder(self) -> Path:
@@ -171,6 +180,7 @@ def check(config: Config) -> None:
             config.serving.max_tokens >= config.max_length,
             "serving.max_tokens must hold at least one text of max_length",
         ),
+        (config.embedder.width >= 0 and config.embedder.epochs >= 0, "embedder.width and epochs must not be negative"),
         *(
             (fit.epochs > 0 and fit.batch_size > 0 and fit.learning_rate > 0 and 0 <= fit.warmup < 1, name)
             for name, fit in fits.items()

@@ -14,13 +14,15 @@ from accelerate.utils import set_seed
 from tokenizers import Tokenizer
 from tqdm import tqdm
 
-from training import base, baseline, evaluate, export, gate, quantise, report, student, teacher
+from training import base, baseline, evaluate, export, gate, quantise, report, semantic, student, teacher
 from training.config import Config
 from training.data import Dataset, load
 from training.encoding import Encoded, encode, serving_tokenizer
 from training.evaluate import Result
 from training.publish import Published, publish
 from training.report import Facts
+from training.semantic import Semantic
+from training.table import Words
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class Material:
 
 def run(config: Config, repository: Path) -> Published:
     """Check the data, fine-tune (or load) the teacher, distil, export, quantise, evaluate, refuse or publish.
+
+    What is published goes with a table of token vectors for the gateway's semantic cache.
 
     Raises a TrainingError that says what to change; then nothing was published.
     """
@@ -64,11 +68,15 @@ def run(config: Config, repository: Path) -> Published:
     say(report.summary(facts))
     chosen, verdicts = gate.choose(_entries(config, results, typical), results["fp32"].accuracy, config.gate)
     say("\n".join(f"  {verdict.artefact}: {verdict.reason}" for verdict in verdicts.values()))
+    cached = _semantic(config, material, learned, accelerator, results[chosen])
+    files = {"model.onnx": results[chosen].path, "tokenizer.json": _tokenizer_file(config, material)}
+    if cached is not None:
+        files |= cached.save(config.run_folder / "artefacts")
     return publish(
         repository,
         config.model,
-        report.description(facts, chosen, verdicts),
-        {"model.onnx": results[chosen].path, "tokenizer.json": _tokenizer_file(config, material)},
+        report.description(facts, chosen, verdicts, cached),
+        files,
         report.triton_config(facts),
     )
 
@@ -129,6 +137,22 @@ def _quantise(config: Config, material: Material) -> dict[str, Path]:
         "static-qdq": lambda target: quantise.static(source, target, rows),
     }
     return {name: makers[name](_artefact(config, name)) for name in config.int8.candidates if name in makers}
+
+
+def _semantic(
+    config: Config, material: Material, learned: Any, accelerator: Accelerator, published: Result
+) -> Semantic | None:
+    """What the gateway's semantic cache needs, unless the configuration wants none."""
+    if not config.embedder.width:
+        return None
+    words = Words.of(material.serving, material.tokenizer.all_special_ids)
+    vectors = semantic.prepare(config.embedder, learned, words, material.train, accelerator, config.seed)
+    found = semantic.describe(vectors, config.data.test, material.test, published.logits, config.seed)
+    say(
+        f"  semantic cache: {100 * found.replay.share:.0f} % of {found.replay.rows} evaluation texts could be answered "
+        f"by neighbours at {100 * found.replay.wrong:.1f} % wrong; start threshold {found.replay.start_threshold}"
+    )
+    return found
 
 
 def _artefact(config: Config, name: str) -> Path:
