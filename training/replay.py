@@ -83,7 +83,7 @@ def replay(vectors: Floats, truths: Ints, stores: Callable[[Found], bool] = lamb
     scores = np.full(len(vectors), -math.inf)
     wrong = np.zeros(len(vectors), dtype=bool)
     stored = np.zeros(len(vectors), dtype=bool)
-    embedded = vectors.any(axis=1)
+    embedded = np.linalg.norm(vectors, axis=1) > 0
     for start in range(0, len(vectors), BLOCK):
         block = vectors[start : start + BLOCK] @ vectors[: start + BLOCK].T
         for text, similarities in enumerate(block, start):

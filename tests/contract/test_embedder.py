@@ -1,4 +1,4 @@
-"""The contract of the embedder: the gateway reads the table that training publishes, and embeds texts as training did."""
+"""The contract of the embedder: the gateway reads the table that training publishes, and embeds as training did."""
 
 from pathlib import Path
 

@@ -25,6 +25,6 @@ class Embedder:
 
     def embed(self, ids: Sequence[int]) -> Floats | None:
         """Return [width], of length 1; None for a text of special and unknown tokens alone: their vectors are zero."""
-        vector: Floats = self._table[ids].sum(axis=0, dtype=np.float32)
+        vector: Floats = self._table.take(ids, axis=0).sum(axis=0, dtype=np.float32)
         length = math.sqrt(float(vector @ vector))
         return vector / np.float32(length) if length else None
