@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from gateway.cache.embedder import Embedder
 from gateway.errors import GatewayError
-from gateway.repository import Repository, StoredVersion
-from gateway.tokenizer import Tokenizer
+from gateway.serving.repository import Repository, StoredVersion
+from gateway.serving.tokenizer import Tokenizer
 from retort_cli.errors import CommandError
 
 LEVELS = (0.005, 0.01, 0.02)

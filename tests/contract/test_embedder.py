@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gateway.cache.embedder import Embedder
-from gateway.repository import Repository
+from gateway.serving.repository import Repository
 from tests.tiny_model import EMBEDDER_WIDTH, WORDS, publish_tiny, tiny_table
 from training import table
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.cache.keys import exact_key
-from gateway.tokenizer import Tokenizer
+from gateway.serving.tokenizer import Tokenizer
 from tests.tiny_model import tiny_tokenizer
 
 IDS = st.lists(st.integers(0, 40_000), max_size=6)
