@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.auth import ApiKeys
+from gateway.security.auth import ApiKeys
 from gateway.settings import load
 from tests.deploy.chart import at, container, environment, kind, of_secret, pods, values
 from tests.deploy.cluster import Json
