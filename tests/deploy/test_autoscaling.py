@@ -44,7 +44,7 @@ def test_both_engines_go_up_at_once_and_down_slowly(helm: Helm) -> None:
     assert all(behavior == behaviors[0] for behavior in behaviors)
     up, down = behaviors[0]["scaleUp"], behaviors[0]["scaleDown"]
     assert up["stabilizationWindowSeconds"] == 0
-    assert down["stabilizationWindowSeconds"] == 300
+    assert down["stabilizationWindowSeconds"] == 600
     percent = [policy["value"] for policy in down["policies"] if policy["type"] == "Percent"]
     assert percent == [20]
 
