@@ -29,6 +29,12 @@ class Revision:
         """Return the object called `name` of that kind."""
         return next(d for d in self.documents if d["kind"] == kind and d["metadata"]["name"] == name)
 
+    def find_part(self, kind: str, component: str) -> Json:
+        """Return the only object of that kind with the label of that part."""
+        label = "app.kubernetes.io/component"
+        (found,) = [d for d in self.documents if d["kind"] == kind and d["metadata"]["labels"][label] == component]
+        return found
+
 
 @dataclass(frozen=True)
 class Story:
