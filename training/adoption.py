@@ -9,14 +9,16 @@ import shutil
 from pathlib import Path
 
 from training.errors import PublishError
-from training.manifest import digest
+from training.manifest import MODEL_NAME, digest
 from training.staging import locked, remove_killed_attempts, staging, sync
 
 
 def models(repository: Path) -> list[Path]:
-    """Return the model folders; names that begin with a dot are unfinished. PublishError when there is no folder."""
+    """Return the folders of published models. PublishError when the repository cannot be listed."""
     try:
-        return sorted(path for path in repository.iterdir() if path.is_dir() and not path.name.startswith("."))
+        # By name first: a volume's lost+found may not be looked into.
+        named = (path for path in repository.iterdir() if MODEL_NAME.fullmatch(path.name))
+        return sorted(path for path in named if (path / "stable.json").is_file())
     except OSError as error:
         raise PublishError(f"cannot list the model repository {repository}: {error.strerror}") from error
 

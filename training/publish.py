@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,10 +12,8 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from training.errors import PublishError
-from training.manifest import Description, File, digest, manifest_bytes
+from training.manifest import MODEL_NAME, Description, File, digest, manifest_bytes
 from training.staging import locked, remove_killed_attempts, replace, staging, sync, write
-
-MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ def test_an_empty_repository_is_filled_once(tmp_path: Path, capsys: pytest.Captu
 def test_another_model_counts_only_with_if_empty(tmp_path: Path) -> None:
     source, target = tmp_path / "source", tmp_path / "target"
     publish_tiny(source)
-    (target / "other").mkdir(parents=True)
+    publish_tiny(target).path.parent.rename(target / "other")
     assert adopt(source, "--repository", target, "--if-empty") == 0
     assert not (target / "tiny").exists()
     assert adopt(source, "--repository", target) == 0

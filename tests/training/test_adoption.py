@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.repository import Repository
+from gateway.serving.repository import Repository
 from tests.tiny_model import publish_tiny
 from training.adoption import adopt, models
 from training.errors import PublishError
@@ -62,7 +62,8 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(source: Path, tmp_path:
 
 
 def test_unfinished_models_are_not_listed_and_an_absent_repository_is_named(source: Path, tmp_path: Path) -> None:
-    (source.parent / ".publish-1").mkdir()
+    for name in (".publish-1", "lost+found", "half"):
+        (source.parent / name).mkdir()
     assert models(source.parent) == [source]
     with pytest.raises(PublishError, match="absent"):
         models(tmp_path / "absent")
