@@ -177,7 +177,7 @@ def test_keys_are_made_once_shown_on_demand_and_open_the_gateway(tmp_path: Path)
         assert key not in first
         assert run_keys(tmp_path, "show", name).strip() == key
         caller = ApiKeys.read(tmp_path / f"{name}-keys").caller(f"Bearer {key}".encode())
-        assert (caller.name, caller.may) == (who, frozenset({CACHE_BYPASS} if name == "api" else ()))
+        assert (caller.name, caller.permissions) == (who, frozenset({CACHE_BYPASS} if name == "api" else ()))
     assert run_keys(tmp_path, "show") == run_keys(tmp_path, "show", "api")
     modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
     # The gateway's user reads the hashes, not the keys.
