@@ -1,13 +1,14 @@
 """Jobs that write the repository: the bootstrap of an empty one, a training, a schedule."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from retort_cli.__main__ import main
 from tests.deploy.chart import at, container, kind, values
 from tests.deploy.cluster import Json
 from tests.deploy.helm import Helm, Revision
+from tests.tiny_model import publish_tiny
 
 
 def job(revision: Revision, prefix: str) -> Json:
@@ -17,22 +18,19 @@ def job(revision: Revision, prefix: str) -> Json:
 
 
 @pytest.mark.parametrize("holds_a_model", [False, True])
-def test_the_bootstrap_trains_only_where_no_model_is(helm: Helm, tmp_path: Path, holds_a_model: bool) -> None:
+def test_the_bootstrap_copies_only_where_no_model_is(helm: Helm, tmp_path: Path, *, holds_a_model: bool) -> None:
     (run,) = job(helm.render(), "bootstrap")["spec"]["template"]["spec"]["containers"]
-    repository = tmp_path / "model-repo"
+    repository, demo = tmp_path / "model-repo", tmp_path / "demo"
+    publish_tiny(demo)
     (repository / "lost+found").mkdir(parents=True)
     if holds_a_model:
-        (repository / "tickets").mkdir()
-        (repository / "tickets" / "stable.json").write_text("{}")
-    (tmp_path / "retort").write_text('#!/bin/sh\necho "$@" > "$OUT"\n')
-    (tmp_path / "retort").chmod(0o755)
-    out = tmp_path / "out"
-    command = [str(repository) if word == "/model-repo" else word for word in run["command"]]
-    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "OUT": str(out)}
-    subprocess.run(command, env=environment, check=True, timeout=10, stderr=subprocess.DEVNULL)
-    assert out.exists() is not holds_a_model
-    if not holds_a_model:
-        assert out.read_text().split() == ["train", "/opt/retort/configs/demo.toml", "--repository", str(repository)]
+        publish_tiny(repository).path.parent.rename(repository / "tickets")
+    places = {"/model-repo": str(repository), "/opt/demo": str(demo)}
+    with pytest.raises(SystemExit) as ended:
+        main([places.get(word, word) for word in run["args"]])
+    assert ended.value.code == 0
+    assert (repository / "tiny").exists() is not holds_a_model
+    assert run["image"].startswith("retort-demo:")
 
 
 def test_an_upgrade_leaves_jobs_alone_until_their_work_changes(helm: Helm) -> None:
