@@ -17,6 +17,7 @@ import yaml
 VALUES = Path(__file__).parents[1] / "deploy" / "helm" / "retort" / "values.yaml"
 DAY_S = 86_400
 SYNC_S = 15  # the HPA's and the scrape's interval
+SAMPLE_S = 5  # between seconds whose latencies are kept
 TOLERANCE = 0.1  # the HPA does nothing within it
 BATCHES = 3  # RETORT_GATEWAY_BATCHES_IN_FLIGHT
 QUANTILES = (0.25, 0.75, 0.95, 0.985, 0.995)  # where a second's latencies are sampled,
@@ -162,13 +163,14 @@ def live(rates: Sequence[float], start: int, decide: Decide, replica: Replica) -
         starting = [at for at in starting if at > second]
         if ready:
             load = observe(rate, backlog, ready, replica)
-            samples += [(latency, rate * weight) for latency, weight in zip(load.latencies_s, WEIGHTS, strict=True)]
+            if second % SAMPLE_S == 0:
+                samples += [(latency, rate * weight) for latency, weight in zip(load.latencies_s, WEIGHTS, strict=True)]
             backlog = max(0.0, backlog + rate - ready * replica.per_s)
         else:
             backlog += rate
             held += rate
             load = Load(backlog, ())
-            samples.append((min(starting, default=second + replica.start_s) - second, rate))
+            samples.append((min(starting, default=second + replica.start_s) - second, rate / SAMPLE_S))
         if second % SYNC_S == 0:
             target = decide(load, replicas, ready)
             starting += [second + replica.start_s] * (target - replicas)

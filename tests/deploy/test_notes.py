@@ -23,7 +23,7 @@ def generator() -> ModuleType:
 def test_the_notes_tell_the_next_command(helm: Helm) -> None:
     default, existing = helm.render().notes, helm.render(values("existing")).notes
     assert (
-        "wait --for=condition=Available --timeout=30m deployment/rel-retort-gateway deployment/rel-retort-model-server"
+        "wait --for=condition=Available --timeout=5m deployment/rel-retort-gateway deployment/rel-retort-model-server"
         in default
     )
     assert "get secret rel-retort-api-keys" in default
