@@ -196,6 +196,7 @@ def test_nvidias_triton_is_started_as_our_launcher_starts_its_own(helm: Helm) ->
     assert set(triton["args"]) == {word for word in own[1:] if not any(place in word for place in places)}
     assert f"{RESTRICTED}:{KEY_NAME}=" in triton["args"][5]
     assert loader["command"] == ["python", "-m", "model_server.loader"]
+    assert load_model_server(environment(loader)).triton_tensorrt == "FP16"
     assert {"nvidia.com/gpu"} <= triton["resources"]["limits"].keys()
     assert "nvidia.com/gpu" not in loader["resources"]["limits"]
 
