@@ -95,6 +95,7 @@ def test_ingresses_and_monitors_name_ports_of_services(helm: Helm) -> None:
         (rule,) = ingress["spec"]["rules"]
         backend = rule["http"]["paths"][0]["backend"]["service"]
         assert ports[backend["name"], backend["port"]["name"]] == "gateway"
+        assert rule["host"].startswith("grpc.") is (backend["port"]["name"] == "grpc")
         assert ingress["spec"]["tls"][0]["hosts"] == [rule["host"]]
     monitored = {
         (component(monitor["spec"]["selector"]["matchLabels"]), endpoint["port"])
@@ -221,6 +222,13 @@ def test_replicas_are_spread(variant: Revision) -> None:
         spec = variant.find_part("Deployment", part)["spec"]["template"]["spec"]
         spread = {constraint["topologyKey"] for constraint in spec["topologySpreadConstraints"]}
         assert spread == {"topology.kubernetes.io/zone", "kubernetes.io/hostname"}
+
+
+def test_a_drained_node_takes_one_pod_of_each_server_at_a_time(helm: Helm) -> None:
+    budgets = kind(helm.render(), "PodDisruptionBudget")
+    assert [component(budget["spec"]["selector"]["matchLabels"]) for budget in budgets] == ["gateway", "model-server"]
+    assert {budget["spec"]["maxUnavailable"] for budget in budgets} == {1}
+    assert kind(helm.render(values("open")), "PodDisruptionBudget") == []
 
 
 def test_locust_is_pointed_at_the_gateway(helm: Helm) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.helm import CHART
+from tests.deploy.chart import kind, values
+from tests.deploy.helm import CHART, Helm
 from tests.deploy.promql import asked, complaints
 from tests.deploy.series import series
 
@@ -25,6 +26,13 @@ def expressions() -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize(("panel", "expression"), list(expressions()))
 def test_metrics_and_labels_exist(panel: str, expression: str) -> None:
     assert complaints(expression, series()) == [], panel
+
+
+def test_dashboards_travel_whole(helm: Helm) -> None:
+    maps = [m for m in kind(helm.render(values("everything")), "ConfigMap") if "dashboard" in m["metadata"]["name"]]
+    travelled = {name: json.loads(text) for found in maps for name, text in found["data"].items()}
+    assert travelled == {path.name: json.loads(path.read_text()) for path in DASHBOARDS}
+    assert all({"grafana_dashboard": "1", "team": "search"}.items() <= m["metadata"]["labels"].items() for m in maps)
 
 
 def test_the_overview_shows_what_it_promises() -> None:
