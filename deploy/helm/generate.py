@@ -1,4 +1,4 @@
-"""What is derived: the README's table from values.yaml, and the schema's `gateway.settings` from the gateway's settings.
+"""What is derived: the README's table from values.yaml, the schema's `gateway.settings` from the gateway's settings.
 
 python deploy/helm/generate.py          writes both; a test says when that was forgotten
 """
@@ -31,7 +31,8 @@ class Value:
 
 def values(text: str) -> list[Value]:
     """Return every key whose value is no block of further keys, in order."""
-    return list(_values(yaml.compose(text), text.splitlines(), ""))
+    root = yaml.compose(text)
+    return list(_values(root, text.splitlines(), "")) if isinstance(root, yaml.MappingNode) else []
 
 
 def _values(node: yaml.MappingNode, lines: list[str], prefix: str) -> Iterator[Value]:
@@ -57,7 +58,9 @@ def _comment(lines: list[str], at: int) -> str:
 
 def table(text: str) -> str:
     """Return the README's table."""
-    rows = [f"| `{v.path}` | `{json.dumps(v.default)}` | {v.meaning.replace('|', chr(92) + '|')} |" for v in values(text)]
+    rows = [
+        f"| `{v.path}` | `{json.dumps(v.default)}` | {v.meaning.replace('|', chr(92) + '|')} |" for v in values(text)
+    ]
     return "\n".join(["| key | default | meaning |", "|---|---|---|", *rows])
 
 

@@ -62,7 +62,9 @@ def environment(container: Json) -> dict[str, str]:
 
 def of_secret(container: Json) -> dict[str, tuple[str, str]]:
     """Return the variables that come from Secrets: name -> (Secret, entry)."""
-    sources = {entry["name"]: entry["valueFrom"]["secretKeyRef"] for entry in container.get("env", []) if "valueFrom" in entry}
+    sources = {
+        entry["name"]: entry["valueFrom"]["secretKeyRef"] for entry in container.get("env", []) if "valueFrom" in entry
+    }
     return {name: (source["name"], source["key"]) for name, source in sources.items()}
 
 

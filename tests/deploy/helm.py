@@ -52,9 +52,7 @@ class Helm:
         self._to, self._answers = to, answers
         self.render = functools.cache(self._render)
 
-    def play(
-        self, *steps: tuple[str, Mapping[str, Any]], version: str = NEWEST, present: Sequence[Json] = ()
-    ) -> Story:
+    def play(self, *steps: tuple[str, Mapping[str, Any]], version: str = NEWEST, present: Sequence[Json] = ()) -> Story:
         """Play `steps` as release `rel` in namespace `shop` of a new cluster that holds `present`."""
         story: dict[str, Any] = {"chart": str(CHART), "version": version, "release": "rel", "namespace": "shop"}
         story |= {"present": present, "steps": steps}

@@ -20,6 +20,8 @@ TRITON = {
     "nv_inference_compute_output_duration_us": {"model", "version"},
     "nv_inference_pending_request_count": {"model", "version"},
 }
+# Calls that predict, as rules and autoscalers choose them among all that is answered.
+ROUTES = "predict|predict_model|infer|grpc_infer"
 SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
 # What a scrape in a cluster adds.
 TARGET = {"namespace", "service", "pod", "job", "instance"}

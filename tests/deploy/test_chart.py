@@ -159,7 +159,11 @@ def test_numbers_reach_the_gateway_as_they_were_written(helm: Helm) -> None:
     _, gateway = container(helm.render(values("everything")), "gateway")
     settings = load(environment(gateway))
     assert (settings.gateway_max_body_bytes, settings.gateway_poll_s) == (2097152, 2.5)
-    assert (settings.gateway_trace_share, settings.log_level, settings.default_model) == (0.05, "debug", "support-tickets")
+    assert (settings.gateway_trace_share, settings.log_level, settings.default_model) == (
+        0.05,
+        "debug",
+        "support-tickets",
+    )
 
 
 def test_the_gateway_has_time_to_drain(variant: Revision) -> None:
@@ -185,7 +189,9 @@ def test_nvidias_triton_is_started_as_our_launcher_starts_its_own(helm: Helm) ->
     _, triton = container(revision, "triton")
     _, loader = container(revision, "loader")
     assert of_secret(triton) == of_secret(loader)
-    own = command(load_model_server({"RETORT_MODEL_REPOSITORY": "/model-repo"}), "$(RETORT_TRITON_API_KEY)", VARIANTS["default"])
+    own = command(
+        load_model_server({"RETORT_MODEL_REPOSITORY": "/model-repo"}), "$(RETORT_TRITON_API_KEY)", VARIANTS["default"]
+    )
     places = ("address", "port=", "backend")  # NVIDIA's defaults are every address, these ports and its own backends
     assert set(triton["args"]) == {word for word in own[1:] if not any(place in word for place in places)}
     assert f"{RESTRICTED}:{KEY_NAME}=" in triton["args"][5]

@@ -1,4 +1,4 @@
-"""What every pod of every variant keeps to: the restricted standard, no token, no more of volumes and secrets than it needs."""
+"""What every pod of every variant keeps to: the restricted standard, no token, no more than it needs to know."""
 
 import yaml
 
