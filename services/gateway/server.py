@@ -32,7 +32,7 @@ class Door(Protocol):
 class DrainingServer(uvicorn.Server):
     """On SIGTERM keeps answering for `drain_s` while /readyz fails, so that load balancers look away first.
 
-    These answers close their connections: one that is kept alive would stay with this process, and be closed under a request.
+    These answers close their connections: one that is kept would stay with this process, and be closed under a request.
     SIGINT (somebody at a keyboard) and a second signal close at once. Ends normally, with exit status 0.
     """
 

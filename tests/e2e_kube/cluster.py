@@ -12,8 +12,10 @@ from typing import Any
 Json = dict[str, Any]
 SENDER = Path(__file__).with_name("sender.py")
 PAUSE = "import signal; signal.pause()"
-# Of version 2, else of version 1 of control groups.
-MEMORY = "cd /sys/fs/cgroup; cat memory.current memory.stat 2>/dev/null || { cd memory; cat memory.usage_in_bytes memory.stat; }"
+# Of version 2 of control groups, else of version 1.
+MEMORY = """cd /sys/fs/cgroup
+if [ -e memory.current ]; then cat memory.current memory.stat; exit; fi
+cd memory; cat memory.usage_in_bytes memory.stat"""
 RESTRICTED = {
     "securityContext": {"runAsNonRoot": True, "runAsUser": 10001, "seccompProfile": {"type": "RuntimeDefault"}},
 }

@@ -5,8 +5,8 @@
   E2E_IMAGES    what comes before the images' names, e.g. registry.example.com/team/; empty: the nodes have them
   E2E_TAG       the images' tag; empty: the chart's appVersion
   E2E_VALUES    a file of further values, e.g. a storage class or pull secrets
-and kubectl. The cluster needs a default storage class. For autoscaling, the cluster's API of custom metrics is used; where
-there is none, the tests register one for their time.
+and kubectl. The cluster needs a default storage class. For autoscaling, the cluster's API of custom metrics is used;
+where there is none, the tests register one for their time.
 """
 
 import json
