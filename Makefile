@@ -41,6 +41,9 @@ chaos: .test ## faults in real processes, and 10,000 malformed HTTP requests
 chart: .test ## render and check the Helm chart
 	@$(BIN)/python -m pytest tests/deploy
 
+e2e-kube: .test ## the chart in the real cluster of KUBECONFIG: tests/e2e_kube/conftest.py says what it needs
+	@E2E_KUBE=1 $(BIN)/python -m pytest tests/e2e_kube
+
 audit: .test ## look every pinned dependency up in PyPI's list of known vulnerabilities (needs the internet)
 	@.ci/audit
 
@@ -60,4 +63,4 @@ clean: ## remove the virtual environment and run logs (never the model repositor
 .up .test:
 	@$(PYTHON) bootstrap.py $(@:.%=%)
 
-.PHONY: help up test lint load bench chaos chart audit lock clean .up .test
+.PHONY: help up test lint load bench chaos chart e2e-kube audit lock clean .up .test

@@ -84,7 +84,8 @@ def test_sigterm_fails_readiness_first_and_loses_nothing(running: Running) -> No
         running.process.send_signal(signal.SIGTERM)
         wait_until(lambda: status(f"{running.url}/readyz") == 503, 1)
         running.triton.delay_s = 0.0
-        assert httpx.post(f"{running.url}/predict", json={"text": "bad"}).status_code == 200
+        last = httpx.post(f"{running.url}/predict", json={"text": "bad"})
+        assert (last.status_code, last.headers["connection"]) == (200, "close")
         assert pending.result().status_code == 200
     assert running.process.wait(5) == 0
 
