@@ -242,5 +242,7 @@ def test_locust_is_pointed_at_the_gateway(helm: Helm) -> None:
             assert run["command"][run["command"].index("--host") + 1] == address
         master, worker = sorted(runs, key=lambda run: "--worker" in run["command"])
         assert "--autostart" in master["command"]
+        certificate = {"LOADTEST_CA": "/run/retort/tls.crt"} if address.startswith("https") else {}
+        assert environment(master) == environment(worker) == certificate
         host = worker["command"][worker["command"].index("--master-host") + 1]
         assert host in {s["metadata"]["name"] for s in kind(helm.render(values(name)), "Service")}
