@@ -10,7 +10,7 @@ import pytest
 from tests.deploy.chart import kind, values
 from tests.deploy.helm import CHART, Helm
 from tests.deploy.promql import asked, complaints
-from tests.deploy.series import series
+from tests.deploy.series import PROCESS, recorded, series
 
 DASHBOARDS = sorted((CHART / "dashboards").glob("*.json"))
 
@@ -51,6 +51,14 @@ def test_the_overview_shows_what_it_promises() -> None:
         "0.95",
         "0.99",
     }
+
+
+def test_operations_shows_budgets_scaling_resources_and_every_counter_of_trouble() -> None:
+    shown = {name for panel, e in expressions() if panel.startswith("operations") for name, _ in asked(e)}
+    ratios = {name for name in recorded() if name.startswith(("retort_error_ratio", "retort_slow_ratio"))}
+    trouble = {name for name in series() if re.fullmatch(r"retort_\w+_errors_total", name)}
+    assert ratios | trouble | {"retort_triton_queue_ratio", "retort_inflight_requests", *PROCESS} <= shown
+    assert "nv_gpu_utilization" in shown
 
 
 @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
