@@ -12,6 +12,7 @@ from gateway.admin.server import AdminServer
 from gateway.app import build
 from gateway.connection import Connection, HeadLimits
 from gateway.errors import RepositoryError, SettingsError
+from gateway.loop import Loop
 from gateway.server import Door, DrainingServer, bind
 from gateway.settings import Settings, load
 from gateway.tls import Certificate
@@ -56,7 +57,7 @@ def _config(app: FastAPI, certificate: Certificate | None, settings: Settings) -
     )
     return uvicorn.Config(
         app,
-        loop="uvloop",
+        loop=partial(Loop, limits.timeout_s),  # type: ignore[arg-type]  # a factory, which uvicorn takes as well
         http=partial(Connection, limits=limits),  # type: ignore[arg-type]  # a protocol class, for uvicorn
         ws="none",
         log_config=None,
