@@ -55,18 +55,24 @@ def call(path: bytes, body: bytes, extra: Fields = (), *, ends: bool = True) -> 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a call ended: with a status, else with `how`: reset, goaway, closed or hangs."""
+    """How a call ended: with a status, else with `how`: reset, goaway, closed or hangs.
+
+    `ours`: the gateway's own code answered, not gRPC before it.
+    """
 
     status: int | None
     how: str
+    ours: bool = False
 
 
-def ask(port: int, sent: bytes, timeout_s: float) -> Ending:
-    """Send bytes to a gRPC port and read until stream 1 ends one way or another."""
+def ask(port: int, sent: bytes, timeout_s: float, *, hang_up: bool = False) -> Ending:
+    """Send bytes to a gRPC port and read until stream 1 ends one way or another; `hang_up`: nothing follows them."""
     with socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as connection:
         received = b""
         try:
             connection.sendall(sent)
+            if hang_up:
+                connection.shutdown(socket.SHUT_WR)
             while True:
                 chunk = connection.recv(65_536)
                 received += chunk
@@ -96,7 +102,9 @@ def _ending(received: bytes) -> Ending | None:
             return Ending(None, "reset")
         if stream == 1 and kind == HEADERS and flags & END_STREAM:
             status = STATUS.search(payload)
-            return Ending(int(status[1]), "status") if status else Ending(None, f"headers {payload[:80]!r}")
+            if status is None:
+                return Ending(None, f"headers {payload[:80]!r}")
+            return Ending(int(status[1]), "status", b"x-request-id" in payload)
     return None
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import grpc
@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 
 from gateway import grpc_errors
 from gateway.errors import InvalidRequestError, RequestError, SlowRequestError
+from gateway.grpc_api.sturdy import SturdyServer
 
 Decode = Callable[[bytes], Any]
 
@@ -44,46 +45,37 @@ async def read_message(context: Any, decode: Decode, deadline_s: float) -> Any:
 class CarefulServer:
     """Stands in for the gRPC server while the services of others register: their messages are read by hand too."""
 
-    def __init__(self, server: grpc.aio.Server, wait_s: float) -> None:
+    def __init__(self, server: SturdyServer, wait_s: float) -> None:
         self._server, self._wait_s = server, wait_s
 
-    def add_generic_rpc_handlers(self, handlers: "tuple[grpc.GenericRpcHandler, ...]") -> None:
-        """Register handlers."""
-        self._server.add_generic_rpc_handlers(tuple([_Careful(handler, self._wait_s) for handler in handlers]))
+    def add_generic_rpc_handlers(self, handlers: Any) -> None:
+        """What generated code calls besides: the same methods again."""
 
-    def add_registered_method_handlers(self, service: str, handlers: Any) -> None:
-        """What generated code calls besides, and the asynchronous server ignores as well."""
-
-
-class _Careful(grpc.GenericRpcHandler):
-    def __init__(self, inner: "grpc.GenericRpcHandler", wait_s: float) -> None:
-        self._inner, self._wait_s = inner, wait_s
-
-    def service(self, handler_call_details: Any) -> "grpc.RpcMethodHandler[Any, Any] | None":
-        found: Any = self._inner.service(handler_call_details)
-        if found is None:
-            return None
-        decode, encode = found.request_deserializer, found.response_serializer
-        if found.request_streaming:
-
-            async def stream(_: Any, context: Any) -> AsyncIterator[Any]:
-                async for answer in found.stream_stream(_messages(context, decode), context):
-                    yield answer
-
-            return grpc.stream_stream_rpc_method_handler(stream, None, encode)
-
-        async def one(_: Any, context: Any) -> Any:
-            try:
-                request = await read_message(context, decode, time.monotonic() + self._wait_s)
-            except RequestError as error:
-                await _abort(context, error)
-            return await (found.unary_stream or found.unary_unary)(request, context)
-
-        make: Any = grpc.stream_stream_rpc_method_handler if found.response_streaming else _stream_unary
-        return make(one, None, encode)  # type: ignore[no-any-return]
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
+        """Register the methods of a service."""
+        careful = {name: _careful(handler, self._wait_s) for name, handler in handlers.items()}
+        self._server.add_registered_method_handlers(service, careful)
 
 
-_stream_unary = grpc.stream_unary_rpc_method_handler
+def _careful(handler: Any, wait_s: float) -> "grpc.RpcMethodHandler[Any, Any]":
+    decode, encode = handler.request_deserializer, handler.response_serializer
+
+    async def stream(_: Any, context: Any) -> AsyncIterator[Any]:
+        async for answer in handler.stream_stream(_messages(context, decode), context):
+            yield answer
+
+    async def one(_: Any, context: Any) -> Any:
+        try:
+            request = await read_message(context, decode, time.monotonic() + wait_s)
+        except RequestError as error:
+            await _abort(context, error)
+        return await (handler.unary_stream or handler.unary_unary)(request, context)
+
+    if handler.request_streaming:
+        return grpc.stream_stream_rpc_method_handler(stream, response_serializer=encode)
+    if handler.response_streaming:
+        return grpc.stream_stream_rpc_method_handler(one, response_serializer=encode)
+    return grpc.stream_unary_rpc_method_handler(one, response_serializer=encode)
 
 
 async def _messages(context: Any, decode: Decode) -> AsyncIterator[Any]:

@@ -11,6 +11,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from gateway.errors import SettingsError
 from gateway.grpc_api.reading import CarefulServer
 from gateway.grpc_api.service import SERVICE, Service
+from gateway.grpc_api.sturdy import SturdyServer
 
 HEALTH_EVERY_S = 0.1
 BESIDES_INFERENCE = 64  # calls for health and metadata, on top of the inference calls that admission lets in
@@ -32,7 +33,7 @@ class GrpcServer:
         self._service, self._address, self._credentials = service, address, credentials
         self._max_message_bytes, self._max_calls = max_message_bytes, max_calls + BESIDES_INFERENCE
         self._open_timeout_s = open_timeout_s
-        self._server: grpc.aio.Server | None = None
+        self._server: SturdyServer | None = None
         self._health = health.aio.HealthServicer()
         self._watch: asyncio.Task[None] | None = None
 
@@ -48,8 +49,8 @@ class GrpcServer:
             ("grpc.keepalive_time_ms", 60_000),  # a peer that vanished without a word
             ("grpc.keepalive_timeout_ms", 10_000),
         ]
-        server = self._server = grpc.aio.server(options=options, maximum_concurrent_rpcs=self._max_calls)
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, self._service.handlers()),))
+        server = self._server = SturdyServer(options, self._max_calls)
+        server.add_registered_method_handlers(SERVICE, self._service.handlers())
         careful = CarefulServer(server, self._open_timeout_s)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, careful)
         described = reflection.aio.ReflectionServicer((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME))
