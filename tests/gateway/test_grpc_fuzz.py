@@ -20,13 +20,13 @@ from gateway import grpc_errors
 from tests.gateway import http2
 from tests.gateway.http2 import DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, SETTINGS, Ending, frame, prefixed
 from tests.gateway.leaks import assert_no_more_than, at_rest
+from tests.gateway.load import CHAOS
 from tests.gateway.processes import gateway
-from tests.gateway.test_faults import CHAOS
 from tests.model_server_process import ModelServer
 
 log = logging.getLogger(__name__)
 
-FUZZED = 500
+FUZZED = 250  # with Triton and as many without
 DEADLINE_MS = 1000
 SERVICE = b"/inference.GRPCInferenceService/"
 INFER = SERVICE + b"ModelInfer"
