@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.gateway.leaks import assert_no_more_than, at_rest
-from tests.gateway.load import CHAOS
+from tests.gateway.load import CHAOS, WARM_UP
 from tests.gateway.processes import gateway
 from tests.gateway.test_grpc_fuzz import spoilt
 from tests.model_server_process import ModelServer
@@ -58,7 +58,8 @@ def test_bytes_that_are_no_request(published: Path, live_triton: ModelServer, tm
     with socket.create_server(("127.0.0.1", 0)) as unused:
         dead = unused.getsockname()[1]
     with gateway(published, tmp_path, live_triton.grpc if live else dead) as served, ThreadPoolExecutor(4) as pool:
-        codes = Counter(pool.map(lambda sent: fuzz(served.port, *sent), [malformed(chance) for _ in range(FUZZED)]))
+        warming = [malformed(chance) for _ in range(FUZZED * WARM_UP)]
+        codes = Counter(pool.map(lambda sent: fuzz(served.port, *sent), warming))
         before = at_rest(served)
         more = [malformed(chance) for _ in range(FUZZED * CHAOS)]
         codes += Counter(pool.map(lambda sent: fuzz(served.port, *sent), more))

@@ -16,7 +16,7 @@ from tritonclient.grpc import service_pb2_grpc
 
 from tests.gateway.fake_triton import threaded_triton
 from tests.gateway.leaks import assert_no_more_than, at_rest
-from tests.gateway.load import CHAOS, Load
+from tests.gateway.load import CHAOS, WARM_UP, Load
 from tests.gateway.processes import gateway, status, wait_until
 from tests.gateway.test_grpc_fuzz import good_text
 from tests.model_server_process import ModelServer, model_server
@@ -147,7 +147,7 @@ def test_callers_that_leave_leave_nothing_behind(published: Path, tmp_path: Path
                 stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
                 stub.ModelInfer.future(good_text(), timeout=10)  # closing the channel cancels it
 
-        for _ in range(LEAVING):
+        for _ in range(LEAVING * WARM_UP):
             come_and_go()
         before = at_rest(served)
         for _ in range(LEAVING * CHAOS):

@@ -20,7 +20,7 @@ from gateway import grpc_errors
 from tests.gateway import http2
 from tests.gateway.http2 import DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, SETTINGS, Ending, frame, prefixed
 from tests.gateway.leaks import assert_no_more_than, at_rest
-from tests.gateway.load import CHAOS
+from tests.gateway.load import CHAOS, WARM_UP
 from tests.gateway.processes import gateway
 from tests.model_server_process import ModelServer
 
@@ -173,7 +173,8 @@ def malformed_fields(chance: random.Random) -> tuple[bytes, bool]:
 def malformed_protobuf(chance: random.Random) -> tuple[bytes, bool]:
     """A message that cannot be read, or means something else, to any method."""
     message = spoilt(chance, hostile(chance)) if chance.random() < 0.7 else chance.randbytes(chance.randrange(200))
-    return http2.call(chance.choice([INFER, *PATHS, *OTHERS]), prefixed(message)), False
+    timeout = [(b"grpc-timeout", b"300m")]  # to a health watch the message may be a good one
+    return http2.call(chance.choice([INFER, *PATHS, *OTHERS]), prefixed(message), timeout), False
 
 
 def malformed_prefix(chance: random.Random) -> tuple[bytes, bool]:
@@ -289,9 +290,10 @@ def test_malformed_messages(published: Path, live_triton: ModelServer, tmp_path:
         ThreadPoolExecutor(4) as pool,
         good_calls(served.grpc_port, infer=live) as good,
     ):
-        warmed = list(pool.map(lambda seed: fuzz(served.grpc_port, seed), range(FUZZED)))
+        first, last = FUZZED * WARM_UP, FUZZED * (WARM_UP + CHAOS)
+        warmed = list(pool.map(lambda seed: fuzz(served.grpc_port, seed), range(first)))
         before = at_rest(served)
-        ended = list(pool.map(lambda seed: fuzz(served.grpc_port, seed), range(FUZZED, FUZZED * (1 + CHAOS))))
+        ended = list(pool.map(lambda seed: fuzz(served.grpc_port, seed), range(first, last)))
         endings = Counter(ending.how if ending.status is None else ending.status for _, ending in ended + warmed)
         log.info("gRPC, Triton %s: %s; good calls: %s", "live" if live else "dead", dict(endings), dict(good))
         assert_no_more_than(before, served, "malformed gRPC messages")
