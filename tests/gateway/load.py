@@ -13,7 +13,7 @@ import httpx
 # Set by `make chaos`: many times the default suite's requests.
 CHAOS = int(os.environ.get("CHAOS", "1"))
 # So many times as a storm's unit before memory is looked at: allocators and gRPC's buffers settle after some thousand.
-WARM_UP = max(1, CHAOS // 4)
+WARM_UP = max(1, CHAOS // 2)
 
 
 @dataclass(frozen=True, slots=True)
