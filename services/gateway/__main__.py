@@ -7,15 +7,16 @@ import uvicorn
 from fastapi import FastAPI
 from prometheus_client import start_http_server
 
-from gateway import logs, secure_headers
+from gateway import logs
 from gateway.admin.server import AdminServer
 from gateway.app import build
-from gateway.connection import Connection, HeadLimits
 from gateway.errors import RepositoryError, SettingsError
+from gateway.http import secure_headers
+from gateway.http.connection import Connection, HeadLimits
 from gateway.loop import Loop
+from gateway.security.tls import Certificate
 from gateway.server import Door, DrainingServer, bind
 from gateway.settings import Settings, load
-from gateway.tls import Certificate
 
 
 def main() -> None:

@@ -9,16 +9,17 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.requests import Request
 
-from gateway import logs, states
+from gateway import logs
 from gateway.admin.schemas import Key, Keys, LogLevel, Refreshed, Status
-from gateway.admission import Admission
-from gateway.auth import ApiKeys
 from gateway.call import CALL
 from gateway.caller import Caller
-from gateway.catalog import Catalog
 from gateway.errors import InvalidRequestError, SettingsError
+from gateway.http import states
 from gateway.lifecycle import Lifecycle
-from gateway.triton import Triton
+from gateway.security.auth import ApiKeys
+from gateway.serving.admission import Admission
+from gateway.serving.catalog import Catalog
+from gateway.upstream.triton import Triton
 
 log = logging.getLogger(__name__)
 
