@@ -7,14 +7,30 @@ from pydantic import BaseModel, ConfigDict
 from gateway.schemas import ModelState
 
 
+class WorkerStatus(BaseModel):
+    """One worker process; `problem`: why its last look at the model repository failed."""
+
+    worker: int
+    pid: int
+    ready: bool
+    draining: bool
+    inflight: int
+    problem: str | None
+
+
 class Status(BaseModel):
-    """The gateway as it is now; `config` without secrets."""
+    """The gateway as it is now; `config` without secrets.
+
+    `ready`, `draining`, `inflight` and `problem` are of all workers together and `workers` has them one by one;
+    `models`, `upstreams` and `redis` are what the worker sees that answers.
+    """
 
     version: str
     ready: bool
     draining: bool
     inflight: int
     problem: str | None
+    workers: list[WorkerStatus]
     models: dict[str, ModelState]
     upstreams: dict[str, str]
     redis: str
