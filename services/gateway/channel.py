@@ -23,6 +23,7 @@ class Channel:
         self._numbers = count()
         self._asked: dict[int, asyncio.Future[Any]] = {}
         self._answering: set[asyncio.Task[None]] = set()
+        self._ended = False
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter
 
@@ -40,6 +41,8 @@ class Channel:
 
     async def ask(self, what: str, value: Any = None, *, timeout_s: float) -> Any:
         """Return the other end's answer; raises the SettingsError that it met, TimeoutError, ConnectionError."""
+        if self._ended:
+            raise ConnectionError("the other process is gone")
         number = next(self._numbers)
         answered = self._asked[number] = asyncio.get_running_loop().create_future()
         try:
@@ -66,6 +69,7 @@ class Channel:
         except ConnectionError:
             pass  # gone without a goodbye
         finally:
+            self._ended = True
             for asked in self._asked.values():
                 if not asked.done():
                     asked.set_exception(ConnectionError("the other process is gone"))

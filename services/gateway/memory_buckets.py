@@ -18,7 +18,7 @@ FULL_AT = struct.Struct("d")
 SLOTS = 16_384  # names of keys, over the gateway's life; pages that nobody touches take no memory
 SIZE = SLOT.size * SLOTS
 FREE = bytes(NAME_BYTES)
-TIMEOUT_S = 0.01
+TIMEOUT_S = 0.1  # the lock is held for 2 us, or until a process that was interrupted meanwhile goes on
 
 
 def allocate() -> int:

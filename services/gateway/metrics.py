@@ -108,6 +108,8 @@ class SupervisorMetrics:
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
         ProcessCollector(registry=registry)  # dashboard "resources": its own part
+        # Alert "fewer workers than RETORT_WORKERS".
+        self.serving = Gauge("retort_serving_workers", "Workers whose doors are open.", registry=registry)
         # Alert "workers die".
         self.restarts = Counter(
             "retort_worker_restarts_total", "Workers that ended and were replaced.", registry=registry

@@ -47,7 +47,11 @@ class RateLimiter:
         """Raise RateLimitedError when the caller's bucket is empty."""
         if (rate := caller.rate) is None:
             return
-        wait_s = await self._wait_s(caller.name, rate)
+        for buckets in self._shared:
+            if (wait_s := await buckets.take(caller.name, rate)) is not None:
+                break
+        else:
+            wait_s = self._take(caller.name, rate)
         if wait_s > 0:
             self._shed.inc()
             raise RateLimitedError(
@@ -55,10 +59,7 @@ class RateLimiter:
                 retry_after_s=wait_s,
             )
 
-    async def _wait_s(self, name: str, rate: Rate) -> float:
-        for buckets in self._shared:
-            if (wait_s := await buckets.take(name, rate)) is not None:
-                return wait_s
+    def _take(self, name: str, rate: Rate) -> float:
         decision = decide(time.monotonic(), self._full_at_s.get(name, 0.0), rate)
         self._full_at_s[name] = decision.full_at_s
         return decision.wait_s

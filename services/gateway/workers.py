@@ -81,6 +81,7 @@ class Supervisor:
         self._settings, self._place = settings, place
         self._log_level: str = settings.log_level  # of workers that start later
         self._metrics = SupervisorMetrics()
+        self._metrics.serving.set_function(lambda: len(self._serving()))
         self._workers: dict[int, Worker] = {}
         self._gone: Figures = []  # what workers counted that have ended
         self._stopping = asyncio.Event()
@@ -95,10 +96,12 @@ class Supervisor:
         try:
             if not await self._start() and not self._stopping.is_set():
                 status = 1
+                log.debug("a worker ended before it served")  # and has said why, unless it was killed
                 self._stop(signal.SIGINT)
             await asyncio.gather(*(self._keep(worker) for worker in list(self._workers.values())))
         finally:
             await asyncio.to_thread(metrics.shutdown)
+            metrics.server_close()
         return status
 
     async def _start(self) -> bool:
@@ -202,9 +205,8 @@ class Supervisor:
         return list(await asyncio.gather(*(_obeyed(worker, [order, value]) for worker in serving)))
 
     async def _watch(self, worker: Worker) -> None:
-        """Look at a worker now and then."""
+        """Look at a worker now and then, also while it starts."""
         silences = 0
-        await worker.serves.wait()
         while silences < 2:  # once may be this process' own doing: a container that was paused, a machine that slept
             await asyncio.sleep(FIGURES_EVERY_S)
             silences = 0 if await _looked(worker, SILENCE_S) else silences + 1

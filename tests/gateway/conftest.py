@@ -2,7 +2,8 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -38,6 +39,21 @@ async def fake_triton() -> AsyncIterator[FakeTriton]:
     await triton.start()
     yield triton
     await triton.stop()
+
+
+@pytest.fixture
+def threaded_triton() -> Iterator[FakeTriton]:
+    """A fake Triton on a loop of its own, for tests that block theirs."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    triton = FakeTriton()
+    asyncio.run_coroutine_threadsafe(triton.start(), loop).result(5)
+    yield triton
+    asyncio.run_coroutine_threadsafe(triton.stop(), loop).result(5)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(5)
+    loop.close()
 
 
 @asynccontextmanager

@@ -1,12 +1,10 @@
 """`python -m gateway` as a process: starts, refuses in one sentence, drains on SIGTERM."""
 
-import asyncio
 import json
 import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,21 +26,6 @@ class Running:
     url: str
     metrics_url: str
     log: Path
-
-
-@pytest.fixture
-def threaded_triton() -> Iterator[FakeTriton]:
-    """A fake Triton on a loop of its own, because these tests block theirs."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    triton = FakeTriton()
-    asyncio.run_coroutine_threadsafe(triton.start(), loop).result(5)
-    yield triton
-    asyncio.run_coroutine_threadsafe(triton.stop(), loop).result(5)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(5)
-    loop.close()
 
 
 @pytest.fixture
