@@ -1,6 +1,5 @@
 """`python -m gateway`: the process, or with several workers their supervisor."""
 
-import signal
 import sys
 
 from gateway import logs
@@ -14,7 +13,9 @@ def main() -> None:
     """Serve until SIGTERM or Ctrl-C; a wrong setting or a taken port ends with one sentence and status 1."""
     try:
         if sys.argv[1:2] == ["--worker"]:
-            _work(sys.argv[2])
+            from gateway.worker import work
+
+            work(sys.argv[2])
             return
         settings = load()
         logs.configure(settings.log_level)
@@ -28,15 +29,6 @@ def main() -> None:
             sys.exit(supervise(settings))
     except (RepositoryError, SettingsError) as error:
         sys.exit(f"error: {error}")
-
-
-def _work(place: str) -> None:
-    # The supervisor tells what to do: signals to the whole group (Ctrl-C, systemd) would otherwise count twice.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
-    from gateway.worker import work
-
-    work(place)
 
 
 if __name__ == "__main__":

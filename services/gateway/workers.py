@@ -23,6 +23,7 @@ from gateway.settings import Settings
 
 log = logging.getLogger(__name__)
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 ANSWER_TIMEOUT_S = 20.0  # for an order of the admin API: a look at a slow model repository
 SCRAPE_TIMEOUT_S = 2.0
 FIGURES_EVERY_S = 10.0  # what a killed worker counted after the last look is lost; and a look shows that it lives
@@ -89,7 +90,7 @@ class Supervisor:
     async def run(self) -> int:
         """Tell the whole story; returns the exit status."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in SIGNALS:
             loop.add_signal_handler(number, self._stop, number)
         status = 0
         metrics = ports.expose(self._settings.host, self._settings.metrics_port, self._registry(loop))
@@ -135,9 +136,14 @@ class Supervisor:
             place = replace(
                 self._place, index=index, control=theirs.fileno(), log_level=self._log_level, replaces=replaces
             )
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "gateway", "--worker", place.dumps()), pass_fds=[place.control, place.buckets]
-            )
+            command = (sys.executable, "-m", "gateway", "--worker", place.dumps())
+            # Workers are born deaf to signals and told what comes: one to the whole group (Ctrl-C, systemd) would
+            # otherwise count twice.
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+            try:
+                process = await asyncio.create_subprocess_exec(*command, pass_fds=[place.control, place.buckets])
+            finally:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         worker = self._workers[index] = Worker(index, process, Channel(ours))
         await worker.channel.open()
         worker.tasks = [

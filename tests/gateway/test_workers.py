@@ -184,20 +184,21 @@ def test_a_drain_under_load_loses_nothing(
             while not away.is_set():
                 codes[predict(served)] += 1
 
-        callers = [threading.Thread(target=load) for _ in range(8)]
-        for caller in callers:
-            caller.start()
-        time.sleep(1)
-        ended = children(served.process.pid)
-        if to_group:
-            os.killpg(served.process.pid, signal.SIGTERM)
-        else:
-            served.process.send_signal(signal.SIGTERM)
-        wait_until(lambda: {status(f"{served.url}/readyz") for _ in range(8)} == {503}, 1)  # whichever worker is asked
-        time.sleep(0.5)  # a balancer's interval
-        away.set()
-        for caller in callers:
-            caller.join(10)
+        with ThreadPoolExecutor(8) as pool:
+            callers = [pool.submit(load) for _ in range(8)]
+            time.sleep(1)
+            ended = children(served.process.pid)
+            try:
+                if to_group:
+                    os.killpg(served.process.pid, signal.SIGTERM)
+                else:
+                    served.process.send_signal(signal.SIGTERM)
+                wait_until(lambda: {status(f"{served.url}/readyz") for _ in range(8)} == {503}, 1)  # whoever is asked
+                time.sleep(0.5)  # a balancer's interval
+            finally:
+                away.set()
+            for caller in callers:
+                caller.result()
         assert served.process.wait(10) == 0
         assert not any(is_alive(worker) for worker in ended)
     assert set(codes) == {200}
@@ -229,13 +230,27 @@ def test_ctrl_c_lets_answers_out_and_asking_twice_does_not(
     assert "Traceback" not in log_of(served, tmp_path).read_text()
 
 
+def test_a_worker_that_hangs_does_not_hold_the_end_up(
+    published: Path, threaded_triton: FakeTriton, tmp_path: Path
+) -> None:
+    with several(published, tmp_path, threaded_triton.url) as served:
+        ended = children(served.process.pid)
+        os.kill(ended[0], signal.SIGSTOP)
+        served.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: not is_alive(ended[1]), 5)
+        served.process.send_signal(signal.SIGTERM)
+        assert served.process.wait(5) == 0
+        assert not any(is_alive(worker) for worker in ended)
+    assert "does not end: killed" in log_of(served, tmp_path).read_text()
+
+
 def test_the_end_during_the_start_is_the_end(published: Path, tmp_path: Path) -> None:
     http, metrics = free_ports(2)
     variables = environment(
         model_repository=published, triton_urls="127.0.0.1:1", http_port=http, metrics_port=metrics, workers=4
     )
     with process("gateway", variables, tmp_path / "log") as starting:
-        wait_until(lambda: len(children(starting.pid)) > 1, 10)
+        wait_until(lambda: len(children(starting.pid)) == 4, 10)  # one serves, three have only just begun
         ended = children(starting.pid)
         os.killpg(starting.pid, signal.SIGINT)
         assert starting.wait(5) == 0
