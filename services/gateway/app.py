@@ -16,33 +16,33 @@ from gateway.access import AccessLog
 from gateway.admin.app import build_admin
 from gateway.admin.orders import Everyone, Order, Orders
 from gateway.admin.routes import Inside
-from gateway.admission import Admission
-from gateway.api.health import health_router
-from gateway.api.oip import infer_routes, metadata_router, triton_router
-from gateway.api.predict import predict_routes
-from gateway.catalog import Catalog
-from gateway.fallbacks import add_fallbacks
-from gateway.gate import Gate
 from gateway.grpc_api.server import GrpcServer
 from gateway.grpc_api.service import Service
 from gateway.headers import RequestLimits
-from gateway.hot import HotRoutes
+from gateway.http.api.health import health_router
+from gateway.http.api.oip import infer_routes, metadata_router, triton_router
+from gateway.http.api.predict import predict_routes
+from gateway.http.fallbacks import add_fallbacks
+from gateway.http.hot import HotRoutes
+from gateway.http.middleware import DOCS_ASSETS, RequestMiddleware
+from gateway.http.openapi import describe
 from gateway.lifecycle import Lifecycle
 from gateway.memory_buckets import MemoryBuckets
 from gateway.metrics import Metrics
-from gateway.middleware import DOCS_ASSETS, RequestMiddleware
-from gateway.openapi import describe
 from gateway.place import Place
-from gateway.predictor import Predictor
-from gateway.rate_limit import RateLimiter, SharedBuckets
-from gateway.redis_buckets import RedisBuckets
-from gateway.repository import Repository
-from gateway.secrets import Secrets
+from gateway.security.gate import Gate
+from gateway.security.rate_limit import RateLimiter, SharedBuckets
+from gateway.security.redis_buckets import RedisBuckets
+from gateway.security.secrets import Secrets
+from gateway.security.tls import Certificate
+from gateway.serving.admission import Admission
+from gateway.serving.catalog import Catalog
+from gateway.serving.predictor import Predictor
+from gateway.serving.repository import Repository
+from gateway.serving.target import Batching, Target
 from gateway.settings import Settings
-from gateway.target import Batching, Target
-from gateway.tls import Certificate
 from gateway.tracing import tracer
-from gateway.triton import Triton
+from gateway.upstream.triton import Triton
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 
 from gateway.caller import Rate
-from gateway.rate_limit import decide
+from gateway.security.rate_limit import decide
 
 NAME_BYTES = 24
 SLOT = struct.Struct(f"{NAME_BYTES}sd")  # the hash of the key's name, and when its bucket is full

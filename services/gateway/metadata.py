@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gateway.caller import Caller
-from gateway.catalog import Catalog
 from gateway.errors import UnknownVersionError
-from gateway.target import Target
+from gateway.serving.catalog import Catalog
+from gateway.serving.target import Target
 
 NAME = "retort"
 PLATFORM = "retort_text"

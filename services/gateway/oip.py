@@ -10,11 +10,11 @@ import numpy as np
 
 from gateway.call import Call
 from gateway.errors import InvalidRequestError
-from gateway.payload import Tensor
-from gateway.predictor import Answer, Predictor, TensorAnswer
-from gateway.target import RawOptions
-from gateway.tensors import Ints, Prediction, probabilities
-from gateway.tokenizer import Text
+from gateway.serving.payload import Tensor
+from gateway.serving.predictor import Answer, Predictor, TensorAnswer
+from gateway.serving.target import RawOptions
+from gateway.serving.tensors import Ints, Prediction, probabilities
+from gateway.serving.tokenizer import Text
 
 MAX_PRIORITY = 2**32 - 1  # Triton's
 

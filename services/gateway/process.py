@@ -6,13 +6,14 @@ from functools import partial
 import uvicorn
 from fastapi import FastAPI
 
-from gateway import ports, secure_headers
+from gateway import ports
 from gateway.admin.server import AdminServer
 from gateway.app import Gateway, build
-from gateway.connection import Connection, HeadLimits
+from gateway.http import secure_headers
+from gateway.http.connection import Connection, HeadLimits
+from gateway.security.tls import Certificate
 from gateway.server import Door, DrainingServer
 from gateway.settings import Settings
-from gateway.tls import Certificate
 
 
 def serve(settings: Settings) -> None:

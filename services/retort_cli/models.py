@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 
 from gateway.errors import RepositoryError
-from gateway.repository import Repository, StoredModel
+from gateway.serving.repository import Repository, StoredModel
 from retort_cli.errors import CommandError
 
 

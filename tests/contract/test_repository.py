@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.repository import Repository
+from gateway.serving.repository import Repository
 from model_server.repository import scan
 from tests.tiny_model import publish_tiny
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from gateway.auth import ApiKeys
+from gateway.security.auth import ApiKeys
 from gateway.settings import Settings as GatewaySettings
 from gateway.settings import load
 from model_server.settings import Settings as ModelServerSettings

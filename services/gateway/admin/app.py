@@ -4,10 +4,10 @@ from fastapi import FastAPI
 
 from gateway.access import AccessLog
 from gateway.admin.routes import Inside, admin_router
-from gateway.fallbacks import add_fallbacks
-from gateway.gate import Gate
 from gateway.headers import RequestLimits
-from gateway.middleware import RequestMiddleware
+from gateway.http.fallbacks import add_fallbacks
+from gateway.http.middleware import RequestMiddleware
+from gateway.security.gate import Gate
 
 MAX_BODY_BYTES = 4096
 DEADLINE_MS = 30_000

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from gateway import logs
-from gateway.admission import Admission
-from gateway.auth import ApiKeys
-from gateway.catalog import Catalog
 from gateway.lifecycle import Lifecycle
+from gateway.security.auth import ApiKeys
+from gateway.serving.admission import Admission
+from gateway.serving.catalog import Catalog
 
 Order = Literal["status", "reload-keys", "refresh-catalog", "log-level"]
 # Gives the order, with its value, to every worker and returns their answers in any order; raises SettingsError when

@@ -8,15 +8,16 @@ from typing import Any
 from fastapi import APIRouter
 from starlette.requests import Request
 
-from gateway import logs, states
+from gateway import logs
 from gateway.admin.orders import Everyone
 from gateway.admin.schemas import Key, Keys, LogLevel, Refreshed, Status, WorkerStatus
-from gateway.auth import ApiKeys
 from gateway.call import CALL
 from gateway.caller import Caller
-from gateway.catalog import Catalog
 from gateway.errors import InvalidRequestError, SettingsError
-from gateway.triton import Triton
+from gateway.http import states
+from gateway.security.auth import ApiKeys
+from gateway.serving.catalog import Catalog
+from gateway.upstream.triton import Triton
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from gateway.schemas import ModelState
+from gateway.http.schemas import ModelState
 
 
 class WorkerStatus(BaseModel):

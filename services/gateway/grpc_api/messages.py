@@ -8,8 +8,8 @@ from tritonclient.grpc import service_pb2
 from gateway.errors import InvalidRequestError
 from gateway.metadata import ModelInfo
 from gateway.oip import Inference, refuse_parameters, wanted
-from gateway.payload import Tensor
-from gateway.predictor import TensorAnswer
+from gateway.serving.payload import Tensor
+from gateway.serving.predictor import TensorAnswer
 
 TYPED = {"BYTES": "bytes_contents", "INT64": "int64_contents"}  # the fields of the types that models here read
 

@@ -13,13 +13,13 @@ from tritonclient.grpc import service_pb2
 from gateway import grpc_errors, headers, http_errors, metadata, oip
 from gateway.access import CLIENT_LEFT, AccessLog
 from gateway.call import Call
-from gateway.catalog import Catalog
 from gateway.errors import GatewayError
-from gateway.gate import Gate
 from gateway.grpc_api.messages import read_infer, write_infer, write_metadata
 from gateway.headers import RequestLimits
 from gateway.oip import version_number
-from gateway.predictor import Predictor
+from gateway.security.gate import Gate
+from gateway.serving.catalog import Catalog
+from gateway.serving.predictor import Predictor
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from gateway.errors import RepositoryError
-from gateway.manifest import Manifest
-from gateway.repository import Repository
+from gateway.serving.manifest import Manifest
+from gateway.serving.repository import Repository
 from retort_cli.bench.errors import SkippedError
 from retort_cli.errors import CommandError
 

@@ -5,7 +5,7 @@ import os
 import uvicorn
 from fastapi import FastAPI, Response
 
-from gateway.schemas import PredictRequest
+from gateway.http.schemas import PredictRequest
 
 ANSWER = b'{"prediction":"nothing","confidence":1.0,"model":"none","version":0}'
 PORT = "RETORT_BENCH_NOOP_PORT"

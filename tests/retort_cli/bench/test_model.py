@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.repository import Repository
+from gateway.serving.repository import Repository
 from retort_cli.bench.errors import SkippedError
 from retort_cli.bench.model import PREFERRED, find, find_fp32, lay_out
 from retort_cli.errors import CommandError

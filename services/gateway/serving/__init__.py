@@ -1,0 +1,1 @@
+"""From texts to predictions: which version answers, and how its batches are made."""

@@ -1,0 +1,123 @@
+"""A connection: heads that come too slowly or are too large, on real sockets; answers in one piece."""
+
+import asyncio
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from gateway.http.connection import Corked
+from tests.gateway.processes import gateway, status, wait_until
+
+HEAD_S = 0.5
+MAX_CONNECTIONS = 20
+
+
+@pytest.fixture(scope="module")
+def port(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """A gateway that waits half a second for a head."""
+    logs = tmp_path_factory.mktemp("logs")
+    settings = {
+        "gateway_head_timeout_s": HEAD_S,
+        "gateway_max_head_bytes": 4096,
+        "gateway_max_connections": MAX_CONNECTIONS,
+        "gateway_drain_s": 0,
+    }
+    with gateway(published, logs, 1, **settings) as served:
+        yield served.port
+
+
+def everything(connection: socket.socket) -> bytes:
+    """What comes until the other side closes."""
+    chunks = []
+    while chunk := connection.recv(65536):
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+@pytest.mark.parametrize("kept_alive", [False, True])
+def test_a_head_that_drips_is_cut_off(port: int, kept_alive: bool) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as slow:
+        if kept_alive:
+            slow.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+            assert b"200 OK" in slow.recv(65536)
+        started_s = time.monotonic()
+        slow.sendall(b"GET /healthz HTTP/1.1\r\n")
+        slow.settimeout(0.1)
+        answer = b""
+        while time.monotonic() - started_s < 5 and not answer:
+            try:
+                slow.sendall(b"x-drip: 1\r\n")
+                answer = slow.recv(65536)
+            except TimeoutError:
+                continue
+        assert answer.startswith(b"HTTP/1.1 408")
+        assert HEAD_S * 0.8 < time.monotonic() - started_s < HEAD_S + 1
+
+
+def test_a_connection_that_says_nothing_is_closed(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as silent:
+        assert everything(silent).startswith(b"HTTP/1.1 408")
+
+
+@pytest.mark.parametrize("head", [b"x-long: " + b"a" * 5000, b"x: 1\r\n" * 900])
+def test_a_head_that_is_too_large_is_refused(port: int, head: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as large:
+        large.sendall(b"GET /healthz HTTP/1.1\r\n" + head)
+        assert everything(large).startswith(b"HTTP/1.1 431")
+
+
+def test_a_slow_body_is_not_a_slow_head(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as slow:
+        slow.sendall(b"POST /v2/repository/index HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n")
+        time.sleep(HEAD_S * 1.5)
+        slow.sendall(b"{}")
+        assert b"200 OK" in slow.recv(65536)
+
+
+def test_connections_are_bounded_and_free_again(port: int) -> None:
+    request = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n"
+    with ExitStack() as stack:
+        opened = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
+            for _ in range(MAX_CONNECTIONS)
+        ]
+        for connection in opened:
+            connection.sendall(request)
+            assert b"200 OK" in connection.recv(65536)
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as refused:
+            assert everything(refused).startswith(b"HTTP/1.1 503")
+        opened[0].sendall(request)
+        assert b"200 OK" in opened[0].recv(65536)
+    wait_until(lambda: status(f"http://127.0.0.1:{port}/healthz") == 200, 5)
+
+
+async def test_writes_of_one_turn_leave_together_and_closing_sends_them() -> None:
+    here, there = socket.socketpair()
+    with here, there:
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.connect_accepted_socket(asyncio.Protocol, here)
+        sent: list[bytes] = []
+        corked = Corked(_Recording(transport, sent), loop)  # type: ignore[arg-type]
+        corked.write(b"head ")
+        corked.write(b"body")
+        assert sent == []
+        await asyncio.sleep(0)
+        assert sent == [b"head body"]
+        corked.write(b"last")
+        corked.close()
+        assert sent == [b"head body", b"last"]
+
+
+class _Recording:
+    def __init__(self, transport: asyncio.Transport, sent: list[bytes]) -> None:
+        self._transport, self.write = transport, sent.append
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()

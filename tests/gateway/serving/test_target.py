@@ -1,0 +1,68 @@
+"""A target: texts and tensors of one version through Triton."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gateway.errors import InvalidRequestError, OverloadedError
+from gateway.metrics import Metrics
+from gateway.serving.repository import Repository
+from gateway.serving.target import Batching, RawOptions, Target
+from gateway.upstream.triton import Triton
+from tests.gateway.fake_triton import FakeTriton
+from tests.gateway.serving.test_batcher import soon_s
+
+
+@pytest.fixture
+async def target(published: Path, fake_triton: FakeTriton) -> AsyncIterator[Target]:
+    """The tiny model's stable version, 4 rows a batch."""
+    metrics = Metrics()
+    triton = Triton([fake_triton.url], metrics)
+    await triton.open()
+    stored = Repository(str(published)).scan({})["tiny"].versions[1]
+    yield Target(stored, triton, Batching(4, 2, 100), metrics, cohort="stable")
+    await triton.close()
+
+
+async def test_texts_are_answered_in_order_in_batches(target: Target, fake_triton: FakeTriton) -> None:
+    rows = await target.encode(["good", "bad", "good good", "dull", "fine", "hate film"], soon_s())
+    outcome = await target.answer(rows, soon_s())
+    labels = [prediction.label for prediction in outcome.results]
+    assert labels == ["positive", "negative", "positive", "negative", "positive", "negative"]
+    assert sorted(request.inputs[0].shape[0] for request in fake_triton.requests) == [2, 4]
+
+
+async def test_a_batch_is_padded_to_its_longest_row(target: Target, fake_triton: FakeTriton) -> None:
+    await target.answer(await target.encode(["good", "a very very good film"], soon_s()), soon_s())
+    assert list(fake_triton.requests[0].inputs[0].shape) == [2, 7]
+
+
+async def test_pairs_are_refused(target: Target) -> None:
+    with pytest.raises(InvalidRequestError, match="single texts, not pairs"):
+        await target.encode(["a", ("b", "c")], soon_s())
+
+
+async def test_tensors_are_checked_then_computed(target: Target, fake_triton: FakeTriton) -> None:
+    ids = np.full((2, 3), 11, dtype=np.int64)
+    (logits,) = await target.compute({"input_ids": ids, "attention_mask": np.ones_like(ids)}, soon_s(), RawOptions())
+    assert (logits.name, logits.shape, logits.elements()) == ("logits", (2, 2), [0, 6, 0, 6])
+    with pytest.raises(InvalidRequestError):
+        await target.compute({"input_ids": ids}, soon_s(), RawOptions())
+    assert len(fake_triton.requests) == 1
+
+
+async def test_ready_is_what_triton_says(target: Target, fake_triton: FakeTriton) -> None:
+    assert await target.is_ready()
+    fake_triton.ready = False
+    assert not await target.is_ready()
+
+
+async def test_what_a_full_queue_refuses_is_counted(published: Path) -> None:
+    metrics = Metrics()
+    stored = Repository(str(published)).scan({})["tiny"].versions[1]
+    full = Target(stored, Triton([], metrics), Batching(4, 2, 1), metrics, cohort="stable")
+    with pytest.raises(OverloadedError):
+        await full.answer(await full.encode(["good", "bad"], soon_s()), soon_s())
+    assert metrics.registry.get_sample_value("retort_shed_total", {"reason": "queue"}) == 1
