@@ -13,7 +13,7 @@ def main() -> None:
     """Serve until SIGTERM or Ctrl-C; a wrong setting or a taken port ends with one sentence and status 1."""
     try:
         if sys.argv[1:2] == ["--worker"]:
-            from gateway.worker import work
+            from gateway.workers.worker import work
 
             work(sys.argv[2])
             return
@@ -24,7 +24,7 @@ def main() -> None:
 
             serve(settings)
         else:
-            from gateway.workers import supervise
+            from gateway.workers.supervisor import supervise
 
             sys.exit(supervise(settings))
     except (RepositoryError, SettingsError) as error:

@@ -27,10 +27,10 @@ from gateway.http.hot import HotRoutes
 from gateway.http.middleware import DOCS_ASSETS, RequestMiddleware
 from gateway.http.openapi import describe
 from gateway.lifecycle import Lifecycle
-from gateway.memory_buckets import MemoryBuckets
 from gateway.metrics import Metrics
 from gateway.place import Place
 from gateway.security.gate import Gate
+from gateway.security.memory_buckets import MemoryBuckets
 from gateway.security.rate_limit import RateLimiter, SharedBuckets
 from gateway.security.redis_buckets import RedisBuckets
 from gateway.security.secrets import Secrets
@@ -138,6 +138,7 @@ def build(settings: Settings, shared: Shared | None = None) -> Gateway:
         settings.grpc_address,
         max_message_bytes=settings.gateway_max_body_bytes,
         max_calls=max_inflight,
+        open_timeout_s=settings.gateway_head_timeout_s,
         credentials=secrets.certificate.grpc_credentials() if secrets.certificate else None,
         shares_port=shared is not None,
     )

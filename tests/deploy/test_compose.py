@@ -10,6 +10,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from gateway.caller import CACHE_BYPASS, Caller
 from gateway.security.auth import ApiKeys
 from gateway.settings import Settings as GatewaySettings
 from gateway.settings import load
@@ -75,7 +76,7 @@ def test_servers_are_watched(name: str) -> None:
 def test_what_is_built_here_carries_the_version_and_exists() -> None:
     version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
     built = {name: service for name, service in SERVICES.items() if "build" in service}
-    assert set(built) == {"gateway", "model-server", "train"}
+    assert set(built) == {"gateway", "model-server", "train", "load"}
     for service in built.values():
         assert service["image"].endswith(f":{version}")
         assert (ROOT / service["build"]["dockerfile"]).is_file()
@@ -138,7 +139,11 @@ def test_the_key_is_made_once_shown_on_demand_and_opens_the_gateway(tmp_path: Pa
     assert len(key) == 64  # 256 random bits
     assert key not in first
     assert run_keys(tmp_path, "show").strip() == key
-    assert ApiKeys.read(tmp_path / "api-keys").caller(f"Bearer {key}".encode()).name == "default"
+    assert ApiKeys.read(tmp_path / "api-keys").caller(f"Bearer {key}".encode()) == Caller(
+        "default",
+        "default",
+        permissions=frozenset({CACHE_BYPASS}),  # which load tests need for labels
+    )
     modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
     assert modes == {"api-key": 0o600, "api-keys": 0o444}  # the gateway's user reads the hash, not the key
 
@@ -151,6 +156,21 @@ def test_redis_evicts_only_what_may_go_and_writes_ahead() -> None:
     assert given["--appendonly"] == "yes"
 
 
-def test_load_uses_the_version_that_the_suite_tests() -> None:
-    pinned = (ROOT / "constraints.txt").read_text().splitlines()
-    assert f"locust=={SERVICES['load']['image'].rpartition(':')[2]}" in pinned
+def test_load_shows_the_key_and_lets_the_last_option_win(tmp_path: Path) -> None:
+    (tmp_path / "api-key").write_text("the-key")
+    (tmp_path / "locust").write_text('#!/bin/sh\necho "$RETORT_API_KEY" "$@"\n')
+    (tmp_path / "locust").chmod(0o755)
+    *_, script, name = SERVICES["load"]["entrypoint"]
+    script = script.replace("$$", "$").replace("/keys/", f"{tmp_path}/")
+    printed = subprocess.run(
+        ["sh", "-euc", script, name, "--host", "grpc://gateway:8081", "-t", "5s"],
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert printed[0] == "the-key"
+    assert "--headless" in printed
+    assert printed[-4:] == ["--host", "grpc://gateway:8081", "-t", "5s"]
+    gateway = load({})
+    assert f"http://gateway:{gateway.http_port}" in printed

@@ -15,6 +15,7 @@ DOCKERFILES = {
     "gateway": ROOT / "services/gateway/Dockerfile",
     "model-server": ROOT / "services/model_server/Dockerfile",
     "training": ROOT / "training/Dockerfile",
+    "loadtests": ROOT / "loadtests/Dockerfile",
 }
 
 

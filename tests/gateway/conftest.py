@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,7 +11,8 @@ import pytest
 
 from gateway.app import Gateway, build
 from gateway.settings import load
-from tests.gateway.fake_triton import FakeTriton
+from tests.gateway.fake_triton import FakeTriton, threaded_triton
+from tests.model_server_process import ModelServer, model_server
 from tests.tiny_model import publish_tiny
 
 Started = tuple[Gateway, httpx.AsyncClient]
@@ -24,6 +24,14 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     repository = tmp_path_factory.mktemp("repository")
     publish_tiny(repository)
     return repository
+
+
+@pytest.fixture(scope="session")
+def live_triton(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
+    """A real model server that serves `tiny`. Tests must not stop it."""
+    with model_server(published, tmp_path_factory.mktemp("triton") / "triton.log") as server:
+        server.wait("tiny", ready=True)
+        yield server
 
 
 @pytest.fixture
@@ -41,19 +49,11 @@ async def fake_triton() -> AsyncIterator[FakeTriton]:
     await triton.stop()
 
 
-@pytest.fixture
-def threaded_triton() -> Iterator[FakeTriton]:
+@pytest.fixture(name="threaded_triton")
+def _threaded_triton() -> Iterator[FakeTriton]:
     """A fake Triton on a loop of its own, for tests that block theirs."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    triton = FakeTriton()
-    asyncio.run_coroutine_threadsafe(triton.start(), loop).result(5)
-    yield triton
-    asyncio.run_coroutine_threadsafe(triton.stop(), loop).result(5)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(5)
-    loop.close()
+    with threaded_triton() as triton:
+        yield triton
 
 
 @asynccontextmanager

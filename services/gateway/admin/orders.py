@@ -1,5 +1,6 @@
 """Orders: what the admin API has every worker of the gateway do; each obeys for itself and answers with plain JSON."""
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ class Orders:
                     "ready": self.catalog.is_ready and not self.lifecycle.draining,
                     "draining": self.lifecycle.draining,
                     "inflight": self.admission.inflight,
+                    "tasks": len(asyncio.all_tasks()),
                     "problem": self.catalog.problem,
                 }
             case "reload-keys":

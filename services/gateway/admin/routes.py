@@ -49,6 +49,7 @@ def admin_router(inside: Inside) -> APIRouter:
             ready=inside.is_ready(),
             draining=any(worker.draining for worker in workers),
             inflight=sum(worker.inflight for worker in workers),
+            tasks=sum(worker.tasks for worker in workers),
             problem=next((worker.problem for worker in workers if worker.problem), None),
             workers=workers,
             models=states.of(inside.catalog),

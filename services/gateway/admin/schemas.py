@@ -8,20 +8,21 @@ from gateway.http.schemas import ModelState
 
 
 class WorkerStatus(BaseModel):
-    """One worker process; `problem`: why its last look at the model repository failed."""
+    """One worker process; `tasks`: of its event loop; `problem`: why its last look at the repository failed."""
 
     worker: int
     pid: int
     ready: bool
     draining: bool
     inflight: int
+    tasks: int
     problem: str | None
 
 
 class Status(BaseModel):
     """The gateway as it is now; `config` without secrets.
 
-    `ready`, `draining`, `inflight` and `problem` are of all workers together and `workers` has them one by one;
+    `ready`, `draining`, `inflight`, `tasks` and `problem` are of all workers together, `workers` has them one by one;
     `models`, `upstreams` and `redis` are what the worker sees that answers.
     """
 
@@ -29,6 +30,7 @@ class Status(BaseModel):
     ready: bool
     draining: bool
     inflight: int
+    tasks: int
     problem: str | None
     workers: list[WorkerStatus]
     models: dict[str, ModelState]

@@ -5,7 +5,6 @@ import math
 import time
 from collections.abc import Awaitable, Callable, Sequence, Sized
 from dataclasses import dataclass
-from functools import partial
 from typing import Generic, TypeVar
 
 from gateway.errors import DeadlineExceededError, OverloadedError
@@ -108,8 +107,8 @@ class Batcher(Generic[Row, Result]):
         self._send, self._limits, self._report = send, limits, report
         self._queue: list[_Waiting[Row, Result]] = []
         self._waiting_rows = 0
-        self._in_flight: set[asyncio.Task[None]] = set()
-        self._rows_in_flight = 0
+        self._batches_in_flight = self._rows_in_flight = 0
+        self._tasks: set[asyncio.Task[None]] = set()  # the loop itself holds them only weakly
         self._pump_is_due = False
         self._linger_is_due = False
         self._rows_per_s = 0.0
@@ -159,24 +158,25 @@ class Batcher(Generic[Row, Result]):
     def _pump(self) -> None:
         """Send what is worth sending: called when rows came, when a batch landed, when rows have lingered."""
         self._pump_is_due = False
-        while self._queue and len(self._in_flight) < self._limits.max_in_flight:
+        while self._queue and self._batches_in_flight < self._limits.max_in_flight:
             share = fair_share(self._waiting_rows, self._rows_in_flight, self._limits)
-            if self._in_flight and self._waiting_rows < share and not self._lingered():
+            if self._batches_in_flight and self._waiting_rows < share and not self._lingered():
                 return
             taken = self._take(max(share, min(WORTH_ROWS, self._limits.max_rows)))
+            self._batches_in_flight += 1
             self._rows_in_flight += len(taken)
             task = asyncio.get_running_loop().create_task(self._run(taken))
-            self._in_flight.add(task)
-            task.add_done_callback(partial(self._landed, len(taken)))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
-    def _landed(self, rows: int, task: asyncio.Task[None]) -> None:
-        self._in_flight.discard(task)
+    def _landed(self, rows: int) -> None:
+        self._batches_in_flight -= 1
         self._rows_in_flight -= rows
         self._pump()
 
     def _lingered(self) -> bool:
         """Whether the oldest row has waited long enough for company; if not, see to it that it will be asked again."""
-        if len(self._in_flight) + 1 == self._limits.max_in_flight > 1:
+        if self._batches_in_flight + 1 == self._limits.max_in_flight > 1:
             return False  # the last batch only waits at the model server: it goes when another has landed, or full
         left_s = self._queue[0].call.submitted_s + LINGER_S - time.monotonic()
         if left_s > 0 and not self._linger_is_due:
@@ -201,6 +201,7 @@ class Batcher(Generic[Row, Result]):
     async def _run(self, taken: list[_Waiting[Row, Result]]) -> None:
         batch = [waiting for waiting in taken if not waiting.call.future.done()]
         if not batch:
+            self._landed(len(taken))
             return
         rows = [waiting.row for waiting in batch]
         calls = {id(waiting.call): waiting.call for waiting in batch}.values()
@@ -209,23 +210,25 @@ class Batcher(Generic[Row, Result]):
         timeout_s = max(call.deadline_s for call in calls) - sent_s
         try:
             results = await self._send(rows, timeout_s)
+            upstream_s = time.monotonic() - sent_s
+            self._observe(rows, sent_s - batch[0].call.submitted_s, upstream_s)
         except Exception as error:  # noqa: BLE001  # whoever waits raises it again
             for call in calls:
                 call.fail(error)
             return
-        upstream_s = time.monotonic() - sent_s
+        finally:
+            self._landed(len(taken))  # before the callers are answered: the model computes the next batch meanwhile
         for call in calls:
             call.queued_s = max(call.queued_s, sent_s - call.submitted_s)
             call.upstream_s = max(call.upstream_s, upstream_s)
         for waiting, result in zip(batch, results, strict=True):
             waiting.call.put(waiting.index, result)
-        self._observe(rows, sent_s - batch[0].call.submitted_s, upstream_s)
 
     def _observe(self, rows: list[Row], queued_s: float, upstream_s: float) -> None:
         lengths = [len(row) for row in rows]
         computed = len(rows) * self._limits.pad(max(lengths))
         self._report(BatchReport(len(rows), 1 - sum(lengths) / computed, queued_s, upstream_s))
-        rate = len(rows) * len(self._in_flight) / max(upstream_s, 1e-4)
+        rate = len(rows) * self._batches_in_flight / max(upstream_s, 1e-4)
         self._rows_per_s = rate if not self._rows_per_s else 0.9 * self._rows_per_s + 0.1 * rate
 
     def _retry_after_s(self) -> int:

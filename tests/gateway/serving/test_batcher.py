@@ -153,6 +153,25 @@ async def test_the_last_batch_goes_full_or_when_another_has_landed() -> None:
     assert upstream.batches[2:] == [["w"]]
 
 
+async def test_the_next_batch_is_sent_before_the_callers_of_the_last_are_answered() -> None:
+    sent_when_answered: list[int] = []
+    upstream = Upstream()
+    busy = batcher(upstream, limits(max_in_flight=1))
+
+    async def ask(row: str) -> None:
+        await busy.submit([row], soon_s())
+        sent_when_answered.append(len(upstream.batches))
+
+    first = asyncio.create_task(ask("first"))
+    await asyncio.sleep(0.01)
+    second = asyncio.create_task(ask("second"))
+    await asyncio.sleep(0.01)
+    assert upstream.batches == [["first"]]
+    upstream.gate.set()
+    await asyncio.gather(first, second)
+    assert sent_when_answered == [2, 2]
+
+
 async def test_rows_wait_in_the_order_of_their_priority() -> None:
     upstream = Upstream()
     one = batcher(upstream, limits(max_in_flight=1, max_rows=1))

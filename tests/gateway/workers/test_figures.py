@@ -7,8 +7,8 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.registry import Collector
 
-from gateway.figures import Figures, kept, plain, together
 from gateway.metrics import LEAST, SUMMED, LabelCache, Metrics
+from gateway.workers.figures import Figures, kept, plain, together
 
 
 class Fixed(Collector):

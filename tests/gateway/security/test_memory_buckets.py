@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from gateway import memory_buckets
 from gateway.caller import Rate
-from gateway.memory_buckets import MemoryBuckets, allocate
+from gateway.security import memory_buckets
+from gateway.security.memory_buckets import MemoryBuckets, allocate
 from tests.gateway.processes import SERVICES, environment
 
 RATE = Rate(50.0, 10)
 HAMMER = f"""
 import asyncio, sys, time
 from gateway.caller import Rate
-from gateway.memory_buckets import MemoryBuckets
+from gateway.security.memory_buckets import MemoryBuckets
 
 async def main():
     buckets, asked, passed, unknown = MemoryBuckets(int(sys.argv[1])), 0, 0, 0

@@ -21,10 +21,11 @@ import httpx
 import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from gateway import memory_buckets, workers
 from gateway.place import Place
+from gateway.security import memory_buckets
 from gateway.settings import load
-from gateway.workers import Supervisor, ending
+from gateway.workers import supervisor
+from gateway.workers.supervisor import Supervisor, ending
 from tests.gateway.conftest import until
 from tests.gateway.fake_triton import FakeTriton
 from tests.gateway.processes import Served, environment, gateway, process, status, wait_until
@@ -390,7 +391,7 @@ def test_it_is_ready_when_every_worker_is(published: Path, threaded_triton: Fake
         workers=2,
     )
     with process("gateway", variables, tmp_path / "log") as running:
-        served = Served(running, http, grpc_port, metrics)
+        served = Served(running, http, grpc_port, metrics, 0)
         wait_until(lambda: listeners(grpc_port) == 2, 20, tmp_path / "log")
         assert readiness(served) == {503}
         stopped = children(running.pid)[0]
@@ -433,8 +434,8 @@ async def test_a_worker_that_does_nothing_any_more_is_replaced(
     )
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(workers, "FIGURES_EVERY_S", 0.1)
-    monkeypatch.setattr(workers, "SILENCE_S", 3.0)
+    monkeypatch.setattr(supervisor, "FIGURES_EVERY_S", 0.1)
+    monkeypatch.setattr(supervisor, "SILENCE_S", 3.0)
     place = Place(workers=2, http_port=http, grpc_port=grpc_port, buckets=memory_buckets.allocate(), log_level="info")
     supervisor = Supervisor(load(), place)
     running = asyncio.create_task(supervisor.run())

@@ -10,16 +10,17 @@ from typing import Any
 
 import uvicorn
 
-from gateway import figures, logs, ports
+from gateway import logs, ports
 from gateway.admin.orders import Order
 from gateway.app import Gateway, Shared, build
-from gateway.channel import Channel
 from gateway.errors import DeadlineExceededError
-from gateway.memory_buckets import MemoryBuckets
 from gateway.place import Place
 from gateway.process import doors
+from gateway.security.memory_buckets import MemoryBuckets
 from gateway.server import Door, DrainingServer
 from gateway.settings import load
+from gateway.workers import figures
+from gateway.workers.channel import Channel
 
 log = logging.getLogger(__name__)
 

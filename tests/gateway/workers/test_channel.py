@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from gateway.channel import Channel
 from gateway.errors import SettingsError
+from gateway.workers.channel import Channel
 
 
 class Peer:

@@ -14,12 +14,14 @@ from typing import Any
 from prometheus_client import Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from gateway import figures, logs, memory_buckets, ports
-from gateway.channel import Channel
-from gateway.figures import Figures
+from gateway import logs, ports
 from gateway.metrics import SupervisorMetrics
 from gateway.place import Place
+from gateway.security import memory_buckets
 from gateway.settings import Settings
+from gateway.workers import figures
+from gateway.workers.channel import Channel
+from gateway.workers.figures import Figures
 
 log = logging.getLogger(__name__)
 
