@@ -24,7 +24,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from gateway.place import Place
 from gateway.security import memory_buckets
 from gateway.settings import load
-from gateway.workers import supervisor
+from gateway.workers import supervisor as supervising
 from gateway.workers.supervisor import Supervisor, ending
 from tests.gateway.conftest import until
 from tests.gateway.fake_triton import FakeTriton
@@ -178,7 +178,7 @@ def test_a_drain_under_load_loses_nothing(
 ) -> None:
     threaded_triton.delay_s = 0.05
     codes: Counter[int] = Counter()
-    with several(published, tmp_path, threaded_triton.url, gateway_drain_s=2) as served:
+    with several(published, tmp_path, threaded_triton.url, gateway_drain_s=5) as served:
         away = threading.Event()
 
         def load() -> None:
@@ -194,13 +194,13 @@ def test_a_drain_under_load_loses_nothing(
                     os.killpg(served.process.pid, signal.SIGTERM)
                 else:
                     served.process.send_signal(signal.SIGTERM)
-                wait_until(lambda: {status(f"{served.url}/readyz") for _ in range(8)} == {503}, 1)  # whoever is asked
+                wait_until(lambda: {status(f"{served.url}/readyz") for _ in range(8)} == {503}, 4)  # whoever is asked
                 time.sleep(0.5)  # a balancer's interval
             finally:
                 away.set()
             for caller in callers:
                 caller.result()
-        assert served.process.wait(10) == 0
+        assert served.process.wait(15) == 0
         assert not any(is_alive(worker) for worker in ended)
     assert set(codes) == {200}
     assert codes[200] > 50
@@ -434,8 +434,8 @@ async def test_a_worker_that_does_nothing_any_more_is_replaced(
     )
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(supervisor, "FIGURES_EVERY_S", 0.1)
-    monkeypatch.setattr(supervisor, "SILENCE_S", 3.0)
+    monkeypatch.setattr(supervising, "FIGURES_EVERY_S", 0.1)
+    monkeypatch.setattr(supervising, "SILENCE_S", 3.0)
     place = Place(workers=2, http_port=http, grpc_port=grpc_port, buckets=memory_buckets.allocate(), log_level="info")
     supervisor = Supervisor(load(), place)
     running = asyncio.create_task(supervisor.run())
