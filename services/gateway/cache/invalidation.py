@@ -43,6 +43,7 @@ class Invalidation:
         self._seen_epochs: object = None
         self._seen_text = 0
         self._polled_s = float("-inf")
+        self._in_touch_s = time.monotonic()
         self._untold: list[Selection] = []
         self._again: list[Selection] = []
         self._woken = asyncio.Event()
@@ -82,9 +83,9 @@ class Invalidation:
         if (text := _number(last_text[1]) or 0 if last_text else 0) != self._seen_text:
             await self._read_texts(text)
         now_s = time.monotonic()
-        if now_s - self._polled_s > FORGET_AFTER_S:
+        if now_s - self._in_touch_s > FORGET_AFTER_S:
             self._forget(Selection())
-        self._polled_s = now_s
+        self._polled_s = self._in_touch_s = now_s
         untold, self._untold = self._untold, []
         for selection in untold:
             await self.announce(selection)

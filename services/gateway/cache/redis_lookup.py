@@ -1,5 +1,6 @@
 """One look-up as Redis' commands, and Redis' answers as what was found."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -117,6 +118,7 @@ def _lists(answers: Sequence[Any]) -> list[list[Any]]:
 def _similarity(score: Any) -> float | None:
     """Return the cosine: VSIM's score is (1 + cosine) / 2."""
     try:
-        return 2.0 * float(score) - 1.0
+        similarity = 2.0 * float(score) - 1.0
     except (ValueError, TypeError):
         return None
+    return similarity if math.isfinite(similarity) else None
