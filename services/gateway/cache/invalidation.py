@@ -17,6 +17,7 @@ POLL_S = 0.5  # a lost message is made up for within this time
 STALE_S = 2.0  # without a look at the list for so long, Redis' entries are not used: they may have been forgotten
 TEXTS_KEPT_S = 3600
 FORGET_AFTER_S = TEXTS_KEPT_S / 2  # away for longer, a gateway may have missed texts: it forgets everything
+AGAIN_S = 0.25
 LISTEN_S = 30.0
 LISTEN_AGAIN_S = 0.5
 
@@ -45,7 +46,6 @@ class Invalidation:
         self._polled_s = float("-inf")
         self._in_touch_s = time.monotonic()
         self._untold: list[Selection] = []
-        self._again: list[Selection] = []
         self._woken = asyncio.Event()
 
     @property
@@ -62,6 +62,7 @@ class Invalidation:
         if selection.key is None:
             now_ms = int(time.time() * 1000)
             self._epochs.merge({selection: epoch or max(now_ms, self._epochs.latest + 1)})
+            self._seen_epochs = None  # the next look compares with Redis, which may have lost it again
         elif epoch is None:
             self._untold.append(selection)
         self._forget_twice(selection)
@@ -69,9 +70,6 @@ class Invalidation:
 
     async def poll(self) -> bool:
         """Look at the list and forget what is new; False when that was not possible."""
-        again, self._again = self._again, []
-        for selection in again:
-            self._forget(selection)
         answers = await self._link.work(
             [("ZCARD", EPOCHS), ("ZREVRANGE", EPOCHS, 0, 0, "WITHSCORES"), ("ZREVRANGE", TEXTS, 0, 0, "WITHSCORES")]
         )
@@ -118,9 +116,9 @@ class Invalidation:
             await asyncio.sleep(LISTEN_AGAIN_S)
 
     def _forget_twice(self, selection: Selection) -> None:
-        """Now, and at the next look: a request may hold what it read from Redis a moment ago, and keep it here."""
+        """Now and soon again: a request may hold what it read from Redis a moment ago, and then keep it here."""
         self._forget(selection)
-        self._again.append(selection)
+        asyncio.get_running_loop().call_later(AGAIN_S, self._forget, selection)
 
     async def _read_epochs(self, seen: object) -> bool:
         answers = await self._link.work([("ZRANGE", EPOCHS, 0, -1, "WITHSCORES")])

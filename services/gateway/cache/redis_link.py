@@ -28,6 +28,7 @@ class RedisLink:
     def __init__(self, url: str, metrics: Metrics) -> None:
         self._redis = Redis(connection_pool=connections(url))
         self._breaker, self._metrics = Breaker(), metrics
+        self._trouble = "it refuses to be looked at"
 
     @property
     def is_open(self) -> bool:
@@ -38,19 +39,24 @@ class RedisLink:
         """Ask on a request's path; None when Redis is away or too slow."""
         if self._breaker.is_open:
             return None
-        if (answers := await self._send(commands, timeout_s)) is not None:
+        if (answers := await self._send(commands, timeout_s)) is None:
+            self.failed()
+        else:
             self._breaker.answered()
         return answers
 
     async def work(self, commands: Sequence[Command]) -> list[Any] | None:
         """Ask with patience, where no request waits. Success says nothing about how a request would fare."""
-        return await self._send(commands, PATIENCE_S, counts=False)
+        return await self._send(commands, PATIENCE_S)
 
     async def probe(self) -> None:
         """Open connections, then find out whether Redis answers as fast as a request wants it to."""
-        await asyncio.gather(*(self.work([("PING",)]) for _ in range(WARM_CONNECTIONS)))
+        if None in await asyncio.gather(*(self.work([("PING",)]) for _ in range(WARM_CONNECTIONS))):
+            self.failed()
+            return
         was_open = self._breaker.is_open
         if await self._send([("PING",)], TIMEOUT_S) is None:
+            self.failed()
             return
         self._breaker.answered()
         if was_open:
@@ -61,8 +67,11 @@ class RedisLink:
         return self._breaker.probe_in_s(every_s)
 
     def failed(self) -> None:
-        """Count a probe that failed before it came to the question."""
-        self._note(ConnectionError())
+        """Count a failure: from the third in a row on, requests stay away."""
+        was_open = self._breaker.is_open
+        self._breaker.failed()
+        if self._breaker.is_open and not was_open:
+            log.warning("Redis does not answer (%s): each gateway caches alone", self._trouble)
 
     def listener(self) -> PubSub:
         """Return a connection for messages; raises when it is used."""
@@ -73,7 +82,7 @@ class RedisLink:
         await self._redis.aclose()
         await self._redis.connection_pool.disconnect()
 
-    async def _send(self, commands: Sequence[Command], timeout_s: float, *, counts: bool = True) -> list[Any] | None:
+    async def _send(self, commands: Sequence[Command], timeout_s: float) -> list[Any] | None:
         cancellations = _cancellations()
         try:
             async with asyncio.timeout(timeout_s), self._redis.pipeline(transaction=False) as pipeline:
@@ -82,17 +91,10 @@ class RedisLink:
                 answers = await pipeline.execute(raise_on_error=False)
         except TROUBLE as error:
             self._metrics.redis_errors.inc()
-            if counts:
-                self._note(error)
+            self._trouble = type(error).__name__
             answers = None
         heed_cancellation(cancellations)
         return answers
-
-    def _note(self, error: Exception) -> None:
-        was_open = self._breaker.is_open
-        self._breaker.failed()
-        if self._breaker.is_open and not was_open:
-            log.warning("Redis does not answer (%s): each gateway caches alone", type(error).__name__)
 
 
 def heed_cancellation(before: int = 0) -> None:
