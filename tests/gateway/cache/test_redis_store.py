@@ -145,7 +145,7 @@ async def test_memory_is_full_reading_goes_on(tmp_path: Path, port: int) -> None
             for _ in range(20):
                 await found_again(watched)
                 await asyncio.sleep(0.02)
-            assert watched.metric("retort_cache_dropped_total", tier="redis", reason="refused") >= 8
+            assert watched.metric("retort_cache_dropped_total", tier="redis", reason="refused") >= 4
             assert watched.store.state == "exact and semantic"
 
 
