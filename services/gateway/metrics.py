@@ -55,8 +55,20 @@ class Metrics:
         self.certificate_errors = Counter(
             "retort_certificate_errors_total", "Looks at a certificate that could not be used.", registry=registry
         )
-        # Alert "Redis down": each gateway limits rates alone.
+        # Alert "Redis down": each gateway limits rates and caches alone.
         self.redis_errors = Counter("retort_redis_errors_total", "Calls to Redis that failed.", registry=registry)
+        # Dashboard "cache" and alert "cache loses answers"; `reason` is queue_full, redis_away or refused.
+        self.cache_dropped = Counter(
+            "retort_cache_dropped_total", "Answers that were not kept.", ("tier", "reason"), registry=registry
+        )
+        # Alert "foreign entries": something else writes under the cache's names.
+        self.cache_malformed = Counter(
+            "retort_cache_malformed_total", "Entries that could not be used.", ("tier",), registry=registry
+        )
+        # Dashboard "cache" and alert "semantic cache is per process": Redis is too old, or away since the start.
+        self.cache_vector_sets = Gauge(
+            "retort_cache_vector_sets_up", "1 = Redis has vector sets: replicas share them.", registry=registry
+        )
         # Dashboard "batching": is there company to batch with?
         self.batch_rows = Histogram("retort_batch_rows", "Rows a batch.", WHICH, buckets=ROWS, registry=registry)
         # Dashboard "batching": share of computed tokens that are padding.

@@ -1,0 +1,1 @@
+"""Where answers are kept: exact and semantic stores, in process and in Redis, and how they forget."""
