@@ -1,0 +1,1 @@
+"""The cache: answers given again, and how often they may be wrong."""
