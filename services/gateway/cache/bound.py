@@ -13,6 +13,7 @@ for the average over a window's draws. Wiens 2003, https://doi.org/10.1002/pst.0
 
 import math
 from dataclasses import dataclass
+from itertools import accumulate
 
 from evidence.bets import high, low, upper_bound
 from gateway.cache.counters import Counters
@@ -137,8 +138,8 @@ def decide(window: Counters, plan: Plan) -> Decision:
 
 def _nearest(window: Counters, plan: Plan) -> int:
     """Return the bins of the region nearest to proof; without draws, of the one where it is expected."""
-    regions = [(sum(window.n[:bins]), sum(window.k[:bins]), bins) for bins in range(1, len(window.n) + 1)]
-    drawn = [(low(n, k, plan.delta), bins) for n, k, bins in regions if n]
+    regions = zip(accumulate(window.n), accumulate(window.k), strict=True)
+    drawn = [(low(n, k, plan.delta), bins) for bins, (n, k) in enumerate(regions, start=1) if n]
     return max(drawn)[1] if drawn else plan.thresholds.index(plan.start or plan.thresholds[-1]) + 1
 
 
@@ -147,10 +148,12 @@ def closed_classes(window: Counters, plan: Plan) -> frozenset[str]:
 
     That stops their draws from counting from now on; what they added stays, or it would be selection.
     """
+    limit = CLASS_FACTOR * plan.delta
     return frozenset(
         label
-        for label, n in window.cn.items()
-        if high(n, window.ck.get(label, 0), CLASS_FACTOR * plan.delta, CLASS_RATIOS) >= CLASS_PROOF
+        for label, k in window.ck.items()
+        # No evidence without more errors than the limit; asking that first is cheap, and most classes end there.
+        if k > limit * (n := window.cn[label]) and high(n, k, limit, CLASS_RATIOS) >= CLASS_PROOF
     )
 
 

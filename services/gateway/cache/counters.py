@@ -29,6 +29,9 @@ class Counters:
             if kind not in found or (kind in "nk" and key not in map(str, range(bins))) or int(value) < 0:
                 raise ValueError(f"{name!r} = {value!r} counts no draws of a cache with {bins} bins")
             found[kind][key] = int(value)
+        for wrong, drawn in (("k", "n"), ("ck", "cn")):
+            if any(count > found[drawn].get(key, 0) for key, count in found[wrong].items()):
+                raise ValueError(f"{found[wrong]} wrong of {found[drawn]} draws: more than there were")
         n, k = (tuple(found[kind].get(str(i), 0) for i in range(bins)) for kind in "nk")
         return cls(n, k, found["cn"], found["ck"])
 

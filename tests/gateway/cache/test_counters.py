@@ -6,10 +6,20 @@ from hypothesis import strategies as st
 
 from gateway.cache.counters import Counters, Generations
 
-small = st.integers(0, 50)
-bins = st.tuples(*[small] * 3)
-classes = st.dictionaries(st.sampled_from(["a", "b:c", "", "n:1"]), st.integers(1, 50))
-counters = st.builds(Counters, bins, bins, classes, classes)
+names = st.sampled_from(["0", "1", "2", "a", "b:c", "", "n:1"])
+draws = st.lists(st.tuples(st.integers(0, 2), st.booleans(), names), max_size=30)
+
+
+def counted(of: list[tuple[int, bool, str]]) -> Counters:
+    """Return the counters of draws: a bin, whether it was wrong, a class."""
+    total = Counters.empty(3)
+    for first, wrong, label in of:
+        n = tuple(int(i == first) for i in range(3))
+        total += Counters(n, n if wrong else (0, 0, 0), {label: 1}, {label: int(wrong)})
+    return total
+
+
+counters = draws.map(counted)
 
 
 @given(st.lists(counters, min_size=1), st.randoms())

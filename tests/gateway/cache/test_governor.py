@@ -138,3 +138,13 @@ def test_a_fast_model_costs_one_request_in_fifty_and_a_slow_one_gets_its_tier_ba
     assert state.phase is Phase.ON
     assert "40.0" in state.why
     assert traffic.run(5, 0.040, hit_every=2_000).phase is Phase.OFF  # the hits went away
+
+
+def test_a_look_measures_hits_anew() -> None:
+    traffic = Traffic()
+    assert traffic.run(5, 0.002, hit_every=2_000).phase is Phase.OFF
+    while traffic.governor.state.phase is not Phase.PROBE:
+        traffic.run(1, 0.002, hit_every=1)
+    measures = traffic.governor.measures
+    assert (measures.hits.weight, measures.lookup_s.weight) == (0, 0)
+    assert measures.costs().inference_s == pytest.approx(0.002)  # it was measured all the time
