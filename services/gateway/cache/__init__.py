@@ -1,1 +1,1 @@
-"""Where answers are kept: exact and semantic stores, in process and in Redis, and how they forget."""
+"""The cache of answers: its tiers, the audited bound on their errors, and whether they pay."""
