@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "deploy" / "helm" / "retort"
 BEGIN, END = "<!-- the table is written by deploy/helm/generate.py -->", "<!-- end of the table -->"
 # The chart's own values decide these.
-CHARTS_OWN = frozenset({"gateway_drain_s", "gateway_shutdown_s", "gateway_trace_share"})
+CHARTS_OWN = frozenset({"gateway_drain_s", "gateway_hold_s", "gateway_shutdown_s", "gateway_trace_share"})
 BOUNDS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "enum"}
 
 

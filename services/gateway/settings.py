@@ -51,6 +51,9 @@ class Settings(BaseModel):
     gateway_poll_s: float = Field(5.0, gt=0, description="between looks at the model repository")
     gateway_probe_s: float = Field(2.0, gt=0, description="between looks at Triton")
     gateway_secrets_poll_s: float = Field(2.0, gt=0, description="between looks at keys and certificate")
+    gateway_hold_s: float = Field(
+        0.0, ge=0, description="how long a call waits, within its deadline, while no Triton answers; 0: 503 at once"
+    )
     gateway_drain_s: float = Field(2.0, ge=0, description="from failing /readyz to closing, on SIGTERM")
     gateway_shutdown_s: int = Field(20, ge=1, description="for requests in flight to end, on closing")
     gateway_deadline_ms: int = Field(10_000, ge=1, description="for callers that send no x-deadline-ms")

@@ -36,6 +36,13 @@ def test_without_one_the_values_count(helm: Helm) -> None:
     assert kind(revision, "HorizontalPodAutoscaler") + kind(revision, "ScaledObject") == []
 
 
+@pytest.mark.parametrize(("name", "held"), [("keda", ["90"]), ("hpa", [])])
+def test_gateways_hold_calls_only_where_the_model_server_may_be_none(helm: Helm, name: str, held: list[str]) -> None:
+    deployment = helm.render(values(name)).find("Deployment", "rel-retort-gateway")
+    env = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert [entry["value"] for entry in env if entry["name"] == "RETORT_GATEWAY_HOLD_S"] == held
+
+
 def test_both_engines_go_up_at_once_and_down_slowly(helm: Helm) -> None:
     hpa = kind(helm.render(values("hpa")), "HorizontalPodAutoscaler")
     keda = kind(helm.render(values("keda")), "ScaledObject")
