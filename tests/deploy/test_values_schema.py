@@ -93,7 +93,7 @@ def test_settings_that_are_unknown_or_the_charts_own_are_refused(helm: Helm, nam
 def test_the_schema_knows_exactly_the_values_and_the_gateways_settings() -> None:
     assert set(SCHEMA["properties"]) == {*DEFAULTS, "global"}
     own = {f"RETORT_{field.upper()}" for field in Settings.model_fields if field.startswith("gateway_")}
-    chart = {f"RETORT_GATEWAY_{name}" for name in ("DRAIN_S", "SHUTDOWN_S", "TRACE_SHARE")}
+    chart = {f"RETORT_GATEWAY_{name}" for name in ("DRAIN_S", "HOLD_S", "SHUTDOWN_S", "TRACE_SHARE")}
     assert set(SCHEMA["definitions"]["gatewaySettings"]["properties"]) == own - chart
 
 
