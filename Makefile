@@ -22,17 +22,28 @@ lint: .test ## formatting, lint, types and the import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-load: .test ## two minutes of load against a running `make up`
-	@$(BIN)/locust -f loadtests/locustfile.py --headless -u 16 -r 16 -t 120s --host http://127.0.0.1:8080
+# First as many requests as 16 callers get answered, then 127 a second whatever happens (docs/decisions.md says why 127).
+LOCUST := $(BIN)/locust -f loadtests/locustfile.py --headless --only-summary -t 52s --report runs/load
+load: .test ## two minutes of load, HTTP and gRPC, against a running `make up`
+	@$(BIN)/python -c 'import socket; socket.create_connection(("127.0.0.1", 8080), 5)' 2>/dev/null \
+	  || { echo "No gateway answers at http://127.0.0.1:8080: start it with 'make up' and run 'make load' again." >&2; exit 1; }
+	@failed=0; \
+	$(LOCUST)/http --host http://127.0.0.1:8080 -u 16 -r 16 || failed=1; \
+	$(LOCUST)/grpc --host grpc://127.0.0.1:8081 -u 64 -r 64 --rate 127 --p99-ms 50 || failed=1; \
+	exit $$failed
 
 bench: .up ## how fast this machine serves a model of model-repo/, beside what limits it (about ten minutes)
 	@$(BIN)/retort bench
 
-chaos: .test ## faults in real processes, and 10,000 malformed HTTP requests
-	@CHAOS=20 $(BIN)/python -m pytest tests/gateway/test_faults.py tests/gateway/test_schema_fuzz.py
+CHAOS_TESTS := $(addprefix tests/gateway/test_,faults.py byte_fuzz.py schema_fuzz.py grpc_fuzz.py)
+chaos: .test ## faults in real processes, 10,000 malformed HTTP requests and as many gRPC calls; prints its figures
+	@CHAOS=20 $(BIN)/python -m pytest --log-cli-level=INFO --log-disable=httpx $(CHAOS_TESTS)
 
 chart: .test ## render and check the Helm chart
 	@$(BIN)/python -m pytest tests/deploy
+
+e2e-kube: .test ## the chart in the real cluster of KUBECONFIG: tests/e2e_kube/conftest.py says what it needs
+	@E2E_KUBE=1 $(BIN)/python -m pytest tests/e2e_kube
 
 audit: .test ## look every pinned dependency up in PyPI's list of known vulnerabilities (needs the internet)
 	@.ci/audit
@@ -53,4 +64,4 @@ clean: ## remove the virtual environment and run logs (never the model repositor
 .up .test:
 	@$(PYTHON) bootstrap.py $(@:.%=%)
 
-.PHONY: help up test lint load bench chaos chart audit lock clean .up .test
+.PHONY: help up test lint load bench chaos chart e2e-kube audit lock clean .up .test

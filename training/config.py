@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from training.errors import ConfigError
-from training.publish import MODEL_NAME
+from training.manifest import MODEL_NAME
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""The cache: answers given again, and how often they may be wrong."""
+"""The cache of answers: its tiers, the audited bound on their errors, and whether they pay."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gateway.caller import OWNER, STRANGER, Caller
 from gateway.errors import SettingsError, UnauthenticatedError
+from gateway.follow import follow
 from gateway.metrics import Metrics
 from gateway.security.keys_file import KeysFile
 
@@ -25,7 +26,6 @@ class ApiKeys:
         self._file, self._stranger = file, stranger
         self._take(callers)
         self._content: bytes | None = None
-        self._problem: str | None = None
 
     @classmethod
     def read(cls, path: Path, setting: str = "RETORT_API_KEYS_FILE", *, options: bool = True) -> "ApiKeys":
@@ -81,19 +81,10 @@ class ApiKeys:
             self._take(self._file.parse(content))
             self._content = content
             log.info("%d keys are in force, read from %s", len(self._callers), self._file.path)
-        self._problem = None
 
     async def watch(self, every_s: float, metrics: Metrics) -> None:
         """Reload for ever. The content is compared, so that it does not matter how the file is replaced."""
-        while True:
-            await asyncio.sleep(every_s)
-            try:
-                await self.reload()
-            except SettingsError as error:
-                metrics.keys_errors.inc()
-                if self._problem != str(error):
-                    log.error("%s; the keys that were in force stay", error)
-                self._problem = str(error)
+        await follow(self.reload, every_s, metrics.keys_errors, "the keys that were in force stay")
 
     def _take(self, callers: Mapping[str, Caller]) -> None:
         self._callers = {digest.encode(): caller for digest, caller in callers.items()}

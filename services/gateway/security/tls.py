@@ -8,6 +8,7 @@ from pathlib import Path
 import grpc
 
 from gateway.errors import SettingsError
+from gateway.follow import follow
 from gateway.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,6 @@ class Certificate:
         self._cert_file, self._key_file = cert_file, key_file
         self._pair = self._read()
         self.context = self._new_context()
-        self._problem: str | None = None
 
     def grpc_credentials(self) -> grpc.ServerCredentials:
         """Return credentials that take the certificate of the moment at every handshake; gRPC begins at TLS 1.2."""
@@ -37,19 +37,10 @@ class Certificate:
             self._load(self.context)
             self._pair = pair
             log.info("the certificate %s was replaced", self._cert_file)
-        self._problem = None
 
     async def watch(self, every_s: float, metrics: Metrics) -> None:
         """Reload for ever."""
-        while True:
-            await asyncio.sleep(every_s)
-            try:
-                await self.reload()
-            except SettingsError as error:
-                metrics.certificate_errors.inc()
-                if self._problem != str(error):
-                    log.error("%s; the certificate that was in use stays", error)
-                self._problem = str(error)
+        await follow(self.reload, every_s, metrics.certificate_errors, "the certificate that was in use stays")
 
     def _for_grpc(self) -> grpc.ServerCertificateConfiguration:
         certificate, key = self._pair
