@@ -35,8 +35,9 @@ load: .test ## two minutes of load, HTTP and gRPC, against a running `make up`
 bench: .up ## how fast this machine serves a model of model-repo/, beside what limits it (about ten minutes)
 	@$(BIN)/retort bench
 
-chaos: .test ## faults in real processes, and 10,000 malformed HTTP requests
-	@CHAOS=20 $(BIN)/python -m pytest tests/gateway/test_faults.py tests/gateway/test_schema_fuzz.py
+CHAOS_TESTS := $(addprefix tests/gateway/test_,faults.py byte_fuzz.py schema_fuzz.py grpc_fuzz.py)
+chaos: .test ## faults in real processes, 10,000 malformed HTTP requests and as many gRPC calls; prints its figures
+	@CHAOS=20 $(BIN)/python -m pytest --log-cli-level=INFO --log-disable=httpx $(CHAOS_TESTS)
 
 chart: .test ## render and check the Helm chart
 	@$(BIN)/python -m pytest tests/deploy

@@ -13,6 +13,7 @@ from gateway.app import build
 from gateway.errors import RepositoryError, SettingsError
 from gateway.http import secure_headers
 from gateway.http.connection import Connection, HeadLimits
+from gateway.loop import Loop
 from gateway.security.tls import Certificate
 from gateway.server import Door, DrainingServer, bind
 from gateway.settings import Settings, load
@@ -57,7 +58,7 @@ def _config(app: FastAPI, certificate: Certificate | None, settings: Settings) -
     )
     return uvicorn.Config(
         app,
-        loop="uvloop",
+        loop=partial(Loop, limits.timeout_s),  # type: ignore[arg-type]  # a factory, which uvicorn takes as well
         http=partial(Connection, limits=limits),  # type: ignore[arg-type]  # a protocol class, for uvicorn
         ws="none",
         log_config=None,

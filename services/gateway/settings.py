@@ -55,7 +55,7 @@ class Settings(BaseModel):
     gateway_shutdown_s: int = Field(20, ge=1, description="for requests in flight to end, on closing")
     gateway_deadline_ms: int = Field(10_000, ge=1, description="for callers that send no x-deadline-ms")
     gateway_max_deadline_ms: int = Field(60_000, ge=1)
-    gateway_head_timeout_s: float = Field(10.0, gt=0, description="for a request's headers to arrive")
+    gateway_head_timeout_s: float = Field(10.0, gt=0, description="for a TLS handshake; for a request's headers")
     gateway_max_head_bytes: int = Field(32_768, ge=1024, description="of a request's headers")
     gateway_max_connections: int = Field(4096, ge=1, description="HTTP connections at once; more get 503")
     gateway_max_body_bytes: int = Field(1 << 20, ge=1)

@@ -19,7 +19,10 @@ TRITON = {
     "nv_inference_compute_infer_duration_us": {"model", "version"},
     "nv_inference_compute_output_duration_us": {"model", "version"},
     "nv_inference_pending_request_count": {"model", "version"},
+    **{f"nv_gpu_{name}": {"gpu_uuid"} for name in ("utilization", "memory_used_bytes", "memory_total_bytes")},
 }
+# Of prometheus_client's ProcessCollector, which the gateway registers.
+PROCESS = ("process_cpu_seconds_total", "process_resident_memory_bytes")
 # Calls that predict, as rules and autoscalers choose them among all that is answered.
 ROUTES = "predict|predict_model|infer|grpc_infer"
 SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
@@ -29,7 +32,8 @@ TARGET = {"namespace", "service", "pod", "job", "instance"}
 
 def series() -> dict[str, set[str]]:
     """Return every series' name and its labels."""
-    found = {name: labels | TARGET for name, labels in TRITON.items()} | {"up": set(TARGET)}
+    found = {name: labels | TARGET for name, labels in TRITON.items()}
+    found |= {name: set(TARGET) for name in ("up", *PROCESS)}
     for metrics in (GatewayMetrics(), LoaderMetrics()):
         for metric in vars(metrics).values():
             labels = getattr(metric, "_labelnames", None)

@@ -95,6 +95,7 @@ def test_ingresses_and_monitors_name_ports_of_services(helm: Helm) -> None:
         (rule,) = ingress["spec"]["rules"]
         backend = rule["http"]["paths"][0]["backend"]["service"]
         assert ports[backend["name"], backend["port"]["name"]] == "gateway"
+        assert rule["host"].startswith("grpc.") is (backend["port"]["name"] == "grpc")
         assert ingress["spec"]["tls"][0]["hosts"] == [rule["host"]]
     monitored = {
         (component(monitor["spec"]["selector"]["matchLabels"]), endpoint["port"])
@@ -196,6 +197,7 @@ def test_nvidias_triton_is_started_as_our_launcher_starts_its_own(helm: Helm) ->
     assert set(triton["args"]) == {word for word in own[1:] if not any(place in word for place in places)}
     assert f"{RESTRICTED}:{KEY_NAME}=" in triton["args"][5]
     assert loader["command"] == ["python", "-m", "model_server.loader"]
+    assert load_model_server(environment(loader)).triton_tensorrt == "FP16"
     assert {"nvidia.com/gpu"} <= triton["resources"]["limits"].keys()
     assert "nvidia.com/gpu" not in loader["resources"]["limits"]
 
@@ -222,6 +224,13 @@ def test_replicas_are_spread(variant: Revision) -> None:
         assert spread == {"topology.kubernetes.io/zone", "kubernetes.io/hostname"}
 
 
+def test_a_drained_node_takes_one_pod_of_each_server_at_a_time(helm: Helm) -> None:
+    budgets = kind(helm.render(), "PodDisruptionBudget")
+    assert [component(budget["spec"]["selector"]["matchLabels"]) for budget in budgets] == ["gateway", "model-server"]
+    assert {budget["spec"]["maxUnavailable"] for budget in budgets} == {1}
+    assert kind(helm.render(values("open")), "PodDisruptionBudget") == []
+
+
 def test_locust_is_pointed_at_the_gateway(helm: Helm) -> None:
     for name, address in (
         ("values-staging", "http://rel-retort-gateway:8080"),
@@ -233,5 +242,7 @@ def test_locust_is_pointed_at_the_gateway(helm: Helm) -> None:
             assert run["command"][run["command"].index("--host") + 1] == address
         master, worker = sorted(runs, key=lambda run: "--worker" in run["command"])
         assert "--autostart" in master["command"]
+        certificate = {"LOADTEST_CA": "/run/retort/tls.crt"} if address.startswith("https") else {}
+        assert environment(master) == environment(worker) == certificate
         host = worker["command"][worker["command"].index("--master-host") + 1]
         assert host in {s["metadata"]["name"] for s in kind(helm.render(values(name)), "Service")}

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.helm import CHART
+from tests.deploy.chart import kind, values
+from tests.deploy.helm import CHART, Helm
 from tests.deploy.promql import asked, complaints
-from tests.deploy.series import series
+from tests.deploy.series import PROCESS, recorded, series
 
 DASHBOARDS = sorted((CHART / "dashboards").glob("*.json"))
 
@@ -25,6 +26,13 @@ def expressions() -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize(("panel", "expression"), list(expressions()))
 def test_metrics_and_labels_exist(panel: str, expression: str) -> None:
     assert complaints(expression, series()) == [], panel
+
+
+def test_dashboards_travel_whole(helm: Helm) -> None:
+    maps = [m for m in kind(helm.render(values("everything")), "ConfigMap") if "dashboard" in m["metadata"]["name"]]
+    travelled = {name: json.loads(text) for found in maps for name, text in found["data"].items()}
+    assert travelled == {path.name: json.loads(path.read_text()) for path in DASHBOARDS}
+    assert all({"grafana_dashboard": "1", "team": "search"}.items() <= m["metadata"]["labels"].items() for m in maps)
 
 
 def test_the_overview_shows_what_it_promises() -> None:
@@ -43,6 +51,14 @@ def test_the_overview_shows_what_it_promises() -> None:
         "0.95",
         "0.99",
     }
+
+
+def test_operations_shows_budgets_scaling_resources_and_every_counter_of_trouble() -> None:
+    shown = {name for panel, e in expressions() if panel.startswith("operations") for name, _ in asked(e)}
+    ratios = {name for name in recorded() if name.startswith(("retort_error_ratio", "retort_slow_ratio"))}
+    trouble = {name for name in series() if re.fullmatch(r"retort_\w+_errors_total", name)}
+    assert ratios | trouble | {"retort_triton_queue_ratio", "retort_inflight_requests", *PROCESS} <= shown
+    assert "nv_gpu_utilization" in shown
 
 
 @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)

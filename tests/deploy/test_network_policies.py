@@ -89,6 +89,12 @@ def test_the_way_out_follows_the_addresses(helm: Helm) -> None:
     found = flows(helm.render(values("existing")))
     assert {("gateway", WORLD, 6380), ("gateway", WORLD, 443)} <= found
     assert not any("redis" in (source, to) for source, to, _ in found)
+    given = {
+        "redis": {"enabled": False, "external": {"url": "rediss://redis.example.com:6390/0"}},
+        "tracing": {"otlpEndpoint": "http://collector"},
+    }
+    out = {port for _, to, port in flows(helm.play(("install", given)).revisions[0]) if to == WORLD}
+    assert out == {6390, 80}
 
 
 def test_policies_can_be_left_to_somebody_else(helm: Helm) -> None:

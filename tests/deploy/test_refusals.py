@@ -39,6 +39,10 @@ ACCOUNT = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "d
             "autoscaling.gateway.minReplicas 20 is more than maxReplicas 10",
         ),
         (
+            {"autoscaling": {**KEDA, "modelServer": {"maxReplicas": 2}}},
+            "autoscaling.modelServer.fallbackReplicas 3 is more than maxReplicas 2",
+        ),
+        (
             at("redis.external.url", "redis://redis:6379"),
             "redis.enabled and redis.external are both set: switch redis.enabled off to use yours",
         ),

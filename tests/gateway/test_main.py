@@ -1,12 +1,10 @@
 """`python -m gateway` as a process: starts, refuses in one sentence, drains on SIGTERM."""
 
-import asyncio
 import json
 import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.gateway.fake_triton import FakeTriton
+from tests.gateway.fake_triton import FakeTriton, threaded_triton
 from tests.gateway.processes import environment, free_port, process, status, wait_until
 
 
@@ -31,27 +29,19 @@ class Running:
 
 
 @pytest.fixture
-def threaded_triton() -> Iterator[FakeTriton]:
-    """A fake Triton on a loop of its own, because these tests block theirs."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    triton = FakeTriton()
-    asyncio.run_coroutine_threadsafe(triton.start(), loop).result(5)
-    yield triton
-    asyncio.run_coroutine_threadsafe(triton.stop(), loop).result(5)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(5)
-    loop.close()
+def triton() -> Iterator[FakeTriton]:
+    """A fake Triton."""
+    with threaded_triton() as fake:
+        yield fake
 
 
 @pytest.fixture
-def running(published: Path, threaded_triton: FakeTriton, tmp_path: Path) -> Iterator[Running]:
+def running(published: Path, triton: FakeTriton, tmp_path: Path) -> Iterator[Running]:
     """A gateway that is ready."""
     http, metrics = free_port(), free_port()
     variables = environment(
         model_repository=published,
-        triton_urls=threaded_triton.url,
+        triton_urls=triton.url,
         http_port=http,
         metrics_port=metrics,
         gateway_drain_s=1,
@@ -60,7 +50,7 @@ def running(published: Path, threaded_triton: FakeTriton, tmp_path: Path) -> Ite
     with process("gateway", variables, log) as started:
         url = f"http://127.0.0.1:{http}"
         wait_until(lambda: status(f"{url}/readyz") == 200, 15, log)
-        yield Running(started, threaded_triton, url, f"http://127.0.0.1:{metrics}/metrics", log)
+        yield Running(started, triton, url, f"http://127.0.0.1:{metrics}/metrics", log)
 
 
 def test_answers_and_measures(running: Running) -> None:

@@ -1,5 +1,6 @@
 """The doors of the admin API: status, keys, the model repository, the log level."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -49,6 +50,7 @@ def admin_router(inside: Inside) -> APIRouter:
             ready=inside.is_ready(),
             draining=inside.lifecycle.draining,
             inflight=inside.admission.inflight,
+            tasks=len(asyncio.all_tasks()),
             problem=inside.catalog.problem,
             models=states.of(inside.catalog),
             upstreams=dict(inside.triton.states),

@@ -8,12 +8,13 @@ from gateway.http.schemas import ModelState
 
 
 class Status(BaseModel):
-    """The gateway as it is now; `config` without secrets."""
+    """The gateway as it is now; `config` without secrets. `tasks`: of the event loop; at rest always as many."""
 
     version: str
     ready: bool
     draining: bool
     inflight: int
+    tasks: int
     problem: str | None
     models: dict[str, ModelState]
     upstreams: dict[str, str]
