@@ -114,6 +114,7 @@ def build(settings: Settings) -> Gateway:
         settings.grpc_address,
         max_message_bytes=settings.gateway_max_body_bytes,
         max_calls=settings.gateway_max_inflight,
+        connection_age_s=max(1.0, settings.gateway_drain_s * 0.8),  # gRPC varies it by a tenth
         open_timeout_s=settings.gateway_head_timeout_s,
         credentials=secrets.certificate.grpc_credentials() if secrets.certificate else None,
     )

@@ -27,10 +27,12 @@ class GrpcServer:
         *,
         max_message_bytes: int,
         max_calls: int,
+        connection_age_s: float,
         open_timeout_s: float,
         credentials: grpc.ServerCredentials | None,
     ) -> None:
         self._service, self._address, self._credentials = service, address, credentials
+        self._connection_age_s = connection_age_s
         self._max_message_bytes, self._max_calls = max_message_bytes, max_calls + BESIDES_INFERENCE
         self._open_timeout_s = open_timeout_s
         self._server: SturdyServer | None = None
@@ -48,6 +50,9 @@ class GrpcServer:
             ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
             ("grpc.keepalive_time_ms", 60_000),  # a peer that vanished without a word
             ("grpc.keepalive_timeout_ms", 10_000),
+            # Clients are asked to connect anew, calls in flight end in peace. So they have left a gateway that drains
+            # before it closes: closing cancels a call that arrives at that moment. And a new gateway gets its share.
+            ("grpc.max_connection_age_ms", int(self._connection_age_s * 1000)),
         ]
         server = self._server = SturdyServer(options, self._max_calls)
         server.add_registered_method_handlers(SERVICE, self._service.handlers())
