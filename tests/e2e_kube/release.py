@@ -69,6 +69,9 @@ class Release:
     def test(self) -> None:
         """Run `helm test`; HelmError when it fails."""
         asyncio.run(helm_sdkpy.ReleaseTest(self._configuration).run(NAME))
+        # The command does this, as the pod's annotation asks; the library leaves it to its caller.
+        test = f"{self.labels},app.kubernetes.io/component=test"
+        self._cluster.run("delete", "pod", "--selector", test)
 
     def uninstall(self) -> float:
         """Uninstall and wait until it is gone; return the seconds."""

