@@ -11,7 +11,6 @@ from typing import Protocol
 
 import uvicorn
 
-from gateway.errors import SettingsError
 from gateway.lifecycle import Lifecycle
 
 # A request leaves some hundred objects, hardly ever a cycle; the default of 700 had the collector run for every few.
@@ -81,19 +80,3 @@ def _settle() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
-
-
-def bind(host: str, port: int, name: str) -> socket.socket:
-    """Return a listening socket; SettingsError says in one sentence why there is none."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen()  # a port that is only bound could be bound once more, by the metrics or another gateway
-    except OSError as error:
-        listener.close()
-        raise SettingsError(
-            f"cannot listen on {host}:{port} ({error.strerror}): free the port or set {name} to another one"
-        ) from error
-    return listener

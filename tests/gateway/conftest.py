@@ -11,7 +11,7 @@ import pytest
 
 from gateway.app import Gateway, build
 from gateway.settings import load
-from tests.gateway.fake_triton import FakeTriton
+from tests.gateway.fake_triton import FakeTriton, threaded_triton
 from tests.model_server_process import ModelServer, model_server
 from tests.tiny_model import publish_tiny
 
@@ -47,6 +47,13 @@ async def fake_triton() -> AsyncIterator[FakeTriton]:
     await triton.start()
     yield triton
     await triton.stop()
+
+
+@pytest.fixture(name="threaded_triton")
+def _threaded_triton() -> Iterator[FakeTriton]:
+    """A fake Triton on a loop of its own, for tests that block theirs."""
+    with threaded_triton() as triton:
+        yield triton
 
 
 @asynccontextmanager

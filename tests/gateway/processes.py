@@ -106,15 +106,13 @@ def gateway(repository: Path, logs: Path, *tritons: int, **settings: str | float
     admin_keys.write_text(f"{hashlib.sha256(ADMIN_KEY.encode()).hexdigest()} tests\n")
     log = logs / f"gateway-{port}.log"
     variables = environment(
-        **{"gateway_drain_s": 0, **settings},
+        **{"gateway_drain_s": 0, "admin_port": admin_port, "admin_key_file": admin_keys, **settings},
         model_repository=repository,
         triton_urls=",".join(f"127.0.0.1:{triton}" for triton in tritons),
         http_port=port,
         grpc_port=grpc_port,
         metrics_port=metrics_port,
-        admin_port=admin_port,
-        admin_key_file=admin_keys,
     )
     with process("gateway", variables, log) as running:
         wait_until(lambda: status(f"http://127.0.0.1:{port}/readyz") == 200, 20, log)
-        yield Served(running, port, grpc_port, metrics_port, admin_port)
+        yield Served(running, port, grpc_port, metrics_port, int(settings.get("admin_port", admin_port)))

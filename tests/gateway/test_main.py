@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.gateway.fake_triton import FakeTriton, threaded_triton
+from tests.gateway.fake_triton import FakeTriton
 from tests.gateway.processes import environment, free_port, process, status, wait_until
 
 
@@ -29,19 +29,12 @@ class Running:
 
 
 @pytest.fixture
-def triton() -> Iterator[FakeTriton]:
-    """A fake Triton."""
-    with threaded_triton() as fake:
-        yield fake
-
-
-@pytest.fixture
-def running(published: Path, triton: FakeTriton, tmp_path: Path) -> Iterator[Running]:
+def running(published: Path, threaded_triton: FakeTriton, tmp_path: Path) -> Iterator[Running]:
     """A gateway that is ready."""
     http, metrics = free_port(), free_port()
     variables = environment(
         model_repository=published,
-        triton_urls=triton.url,
+        triton_urls=threaded_triton.url,
         http_port=http,
         metrics_port=metrics,
         gateway_drain_s=1,
@@ -50,7 +43,7 @@ def running(published: Path, triton: FakeTriton, tmp_path: Path) -> Iterator[Run
     with process("gateway", variables, log) as started:
         url = f"http://127.0.0.1:{http}"
         wait_until(lambda: status(f"{url}/readyz") == 200, 15, log)
-        yield Running(started, triton, url, f"http://127.0.0.1:{metrics}/metrics", log)
+        yield Running(started, threaded_triton, url, f"http://127.0.0.1:{metrics}/metrics", log)
 
 
 def test_answers_and_measures(running: Running) -> None:

@@ -30,11 +30,13 @@ class GrpcServer:
         connection_age_s: float,
         open_timeout_s: float,
         credentials: grpc.ServerCredentials | None,
+        shares_port: bool,
     ) -> None:
         self._service, self._address, self._credentials = service, address, credentials
         self._connection_age_s = connection_age_s
         self._max_message_bytes, self._max_calls = max_message_bytes, max_calls + BESIDES_INFERENCE
         self._open_timeout_s = open_timeout_s
+        self._shares_port = shares_port  # with other workers; their supervisor keeps strangers off it
         self._server: SturdyServer | None = None
         self._health = health.aio.HealthServicer()
         self._watch: asyncio.Task[None] | None = None
@@ -42,7 +44,8 @@ class GrpcServer:
     async def start(self) -> None:
         """Listen; SettingsError when the port cannot be had."""
         options = [
-            ("grpc.so_reuseport", 0),  # two gateways on one port would share its calls, and nobody would know
+            # Two gateways on one port would share its calls, and nobody would know: only workers of one may.
+            ("grpc.so_reuseport", int(self._shares_port)),
             ("grpc.max_receive_message_length", self._max_message_bytes),
             ("grpc.max_concurrent_streams", self._max_calls),
             # TLS and HTTP/2's first frames; gRPC itself waits two minutes
