@@ -34,6 +34,7 @@ class Release:
         )
         self._chart = CHART if cluster.version() >= OLDEST else _for_older(folder / "chart")
         self.installed = False
+        self.started_at = 0.0
 
     @property
     def labels(self) -> str:
@@ -52,6 +53,7 @@ class Release:
 
     def install(self, timeout_s: int) -> float:
         """Install and wait until all is ready; return the seconds."""
+        self.started_at = time.time()
         return self._run(helm_sdkpy.Install, {}, timeout_s)
 
     def upgrade(self, values: Mapping[str, Any], timeout_s: int = 300) -> float:

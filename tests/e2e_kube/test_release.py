@@ -38,10 +38,13 @@ def assert_nothing_was_lost(loaded: Loaded) -> None:
 def test_the_default_install_answers_and_this_is_its_memory(
     cluster: Cluster, release: Release, figures: Figures
 ) -> None:
-    start = time.monotonic()
+    # Ready is not yet served: the gateway looks for its model servers every two seconds.
+    with cluster.sending(release.host, release.key(), 10) as first:
+        time.sleep(5)
+    assert first.loaded.first_answer
+    figures["first_prediction_s"] = round(first.loaded.first_answer - release.started_at, 1)
     with cluster.sending(release.host, release.key(), RATE) as sending:
         time.sleep(10)
-    figures["first_prediction_s"] = round(figures["install_s"] + time.monotonic() - start - sending.loaded.seconds, 1)
     figures["steady"] = asdict(sending.loaded)
     assert_nothing_was_lost(sending.loaded)
     memory = {
