@@ -122,5 +122,5 @@ def test_the_hook_stays_a_hook_beside_the_platforms_annotations(helm: Helm) -> N
     assert pod["metadata"]["annotations"] == {
         "a": "b",
         "helm.sh/hook": "test",
-        "helm.sh/hook-delete-policy": "before-hook-creation",
+        "helm.sh/hook-delete-policy": "before-hook-creation,hook-succeeded",
     }

@@ -34,6 +34,7 @@ class Release:
         )
         self._chart = CHART if cluster.version() >= OLDEST else _for_older(folder / "chart")
         self.installed = False
+        self.started_at = 0.0
 
     @property
     def labels(self) -> str:
@@ -52,6 +53,7 @@ class Release:
 
     def install(self, timeout_s: int) -> float:
         """Install and wait until all is ready; return the seconds."""
+        self.started_at = time.time()
         return self._run(helm_sdkpy.Install, {}, timeout_s)
 
     def upgrade(self, values: Mapping[str, Any], timeout_s: int = 300) -> float:
@@ -69,6 +71,9 @@ class Release:
     def test(self) -> None:
         """Run `helm test`; HelmError when it fails."""
         asyncio.run(helm_sdkpy.ReleaseTest(self._configuration).run(NAME))
+        # The command does this, as the pod's annotation asks; the library leaves it to its caller.
+        test = f"{self.labels},app.kubernetes.io/component=test"
+        self._cluster.run("delete", "pod", "--selector", test)
 
     def uninstall(self) -> float:
         """Uninstall and wait until it is gone; return the seconds."""

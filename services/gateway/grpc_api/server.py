@@ -27,11 +27,13 @@ class GrpcServer:
         *,
         max_message_bytes: int,
         max_calls: int,
+        connection_age_s: float | None,
         open_timeout_s: float,
         credentials: grpc.ServerCredentials | None,
         shares_port: bool,
     ) -> None:
         self._service, self._address, self._credentials = service, address, credentials
+        self._connection_age_s = connection_age_s
         self._max_message_bytes, self._max_calls = max_message_bytes, max_calls + BESIDES_INFERENCE
         self._open_timeout_s = open_timeout_s
         self._shares_port = shares_port  # with other workers; their supervisor keeps strangers off it
@@ -52,6 +54,10 @@ class GrpcServer:
             ("grpc.keepalive_time_ms", 60_000),  # a peer that vanished without a word
             ("grpc.keepalive_timeout_ms", 10_000),
         ]
+        if self._connection_age_s is not None:
+            # Clients are asked to connect anew, calls in flight end in peace. So they have left a gateway that drains
+            # before it closes: closing cancels a call that arrives at that moment. And a new gateway gets its share.
+            options.append(("grpc.max_connection_age_ms", int(self._connection_age_s * 1000)))
         server = self._server = SturdyServer(options, self._max_calls)
         server.add_registered_method_handlers(SERVICE, self._service.handlers())
         careful = CarefulServer(server, self._open_timeout_s)
