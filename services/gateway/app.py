@@ -47,7 +47,6 @@ from gateway.upstream.triton import Triton
 log = logging.getLogger(__name__)
 
 BALANCED_DRAIN_S = 5.0
-
 REPLACEMENT_LOOKS_EVERY_S = 0.2
 
 

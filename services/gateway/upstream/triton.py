@@ -24,6 +24,8 @@ RESOLVE_TIMEOUT_S = 2.0
 # as much time as it took. Less would repeat slow but honest work under load, which makes the load worse.
 FIRST_TRY_SHARE = 0.5
 HELD_LOOKS_EVERY_S = 0.05
+# While no name has an address every call fails: a cluster's name server knows a new pod a moment after it is ready.
+NAMELESS_LOOKS_EVERY_S = 0.25
 NOT_ANSWERED = (UpstreamUnavailableError, DeadlineExceededError)
 
 
@@ -36,6 +38,7 @@ class Triton:
     def __init__(self, urls: Sequence[str], metrics: Metrics, hold_s: float = 0.0) -> None:
         self._urls, self._metrics, self._hold_s = urls, metrics, hold_s
         self._resolved: dict[str, list[str]] = {}
+        self._unresolved: set[str] = set()  # what the log has said so of
         self._upstreams: list[Upstream] = []
         self._turn = 0
 
@@ -91,8 +94,11 @@ class Triton:
         for url in self._urls:
             try:
                 self._resolved[url] = await addresses(url)
+                self._unresolved.discard(url)
             except OSError as error:
-                log.warning("cannot resolve %s: %s", url, error)
+                if url not in self._unresolved:
+                    log.warning("cannot resolve %s: %s", url, error)
+                self._unresolved.add(url)
         await self._adopt(address for found in self._resolved.values() for address in found)
 
     async def watch(self, every_s: float) -> None:
@@ -106,7 +112,7 @@ class Triton:
                         probing[upstream] = asyncio.create_task(upstream.watch(every_s))
                 for gone in probing.keys() - set(self._upstreams):
                     probing.pop(gone).cancel()
-                await asyncio.sleep(every_s)
+                await asyncio.sleep(every_s if self._upstreams else min(every_s, NAMELESS_LOOKS_EVERY_S))
         finally:
             for task in probing.values():
                 task.cancel()

@@ -251,6 +251,33 @@ async def test_a_host_name_becomes_one_upstream_per_address(monkeypatch: pytest.
     await triton.close()
 
 
+async def test_a_name_without_an_address_is_looked_up_again_soon_and_told_of_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    looks = 0
+
+    async def scripted(_: str) -> list[str]:
+        nonlocal looks
+        looks += 1
+        if looks < 4:
+            raise OSError("no such name")
+        return ["127.0.0.1:1"]
+
+    monkeypatch.setattr("gateway.upstream.triton.addresses", scripted)
+    triton = Triton(["triton:8001"], Metrics())
+    await triton.open()
+    watch = asyncio.create_task(triton.watch(30.0))
+
+    async def is_known() -> bool:
+        return bool(triton.states)
+
+    await until(is_known, 5.0)
+    assert caplog.text.count("cannot resolve triton:8001: no such name") == 1
+    watch.cancel()
+    await asyncio.gather(watch, return_exceptions=True)
+    await triton.close()
+
+
 async def test_config_and_statistics_pass_through(fake_triton: FakeTriton) -> None:
     triton = Triton([fake_triton.url], Metrics())
     await triton.open()
