@@ -35,14 +35,18 @@ load: .test ## two minutes of load, HTTP and gRPC, against a running `make up`
 bench: .up ## how fast this machine serves a model of model-repo/, beside what limits it (about ten minutes)
 	@$(BIN)/retort bench
 
-chaos: .test ## faults in real processes, and 10,000 malformed HTTP requests
-	@CHAOS=20 $(BIN)/python -m pytest tests/gateway/test_faults.py tests/gateway/test_schema_fuzz.py
+CHAOS_TESTS := $(addprefix tests/gateway/test_,faults.py byte_fuzz.py schema_fuzz.py grpc_fuzz.py)
+chaos: .test ## faults in real processes, 10,000 malformed HTTP requests and as many gRPC calls; prints its figures
+	@CHAOS=20 $(BIN)/python -m pytest --log-cli-level=INFO --log-disable=httpx $(CHAOS_TESTS)
 
 proof: .test ## the demo training killed ten times, and in two processes, against an undisturbed one (up to an hour)
 	@PROOF=10 $(BIN)/python -m pytest tests/training/test_demo_training.py
 
 chart: .test ## render and check the Helm chart
 	@$(BIN)/python -m pytest tests/deploy
+
+e2e-kube: .test ## the chart in the real cluster of KUBECONFIG: tests/e2e_kube/conftest.py says what it needs
+	@E2E_KUBE=1 $(BIN)/python -m pytest tests/e2e_kube
 
 audit: .test ## look every pinned dependency up in PyPI's list of known vulnerabilities (needs the internet)
 	@.ci/audit
@@ -63,4 +67,4 @@ clean: ## remove the virtual environment and run logs (never the model repositor
 .up .test:
 	@$(PYTHON) bootstrap.py $(@:.%=%)
 
-.PHONY: help up test lint load bench chaos proof chart audit lock clean .up .test
+.PHONY: help up test lint load bench chaos proof chart e2e-kube audit lock clean .up .test

@@ -1,10 +1,12 @@
 """A tiny real model, published: an ONNX sentiment classifier that counts good and bad words."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer as WordTokenizer
@@ -21,7 +23,9 @@ from training.manifest import (
     Limits,
     Provenance,
     Quality,
+    SemanticReplay,
     Sizes,
+    StaticEmbedder,
     Tokenizer,
 )
 from training.publish import Published, publish
@@ -32,6 +36,8 @@ BAD = ("bad", "awful", "dull", "hate", "poor")
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "the", "film", "movie", "is", "and", "very", *GOOD, *BAD)
 MAX_LENGTH = 32
 MAX_BATCH_SIZE = 16
+TABLE = "token-vectors.int8"
+EMBEDDER_WIDTH = 32
 
 
 def config_pbtxt(kind: str = "KIND_CPU", batching: str = "", parameters: Mapping[str, str] | None = None) -> str:
@@ -62,21 +68,31 @@ def publish_tiny(
     kind: str = "KIND_CPU",
     batching: str = "",
     parameters: Mapping[str, str] | None = None,
+    embedder: bool = False,
 ) -> Published:
     """Publish the next version of `model`.
 
     `swapped` answers the opposite label, so that versions can be told apart; `broken` verifies but does not load;
-    the rest goes into config.pbtxt.
+    `embedder` adds a table of token vectors; the rest goes into config.pbtxt.
     """
     with TemporaryDirectory() as scratch:
         network, tokenizer = Path(scratch, "model.onnx"), Path(scratch, "tokenizer.json")
         network.write_bytes(b"no network" if broken else tiny_onnx(swapped=swapped).SerializeToString())
         tokenizer.write_text(tiny_tokenizer().to_str())
+        description, files = (
+            tiny_description(network.stat().st_size),
+            {"model.onnx": network, "tokenizer.json": tokenizer},
+        )
+        if embedder:
+            files[TABLE] = Path(scratch, TABLE)
+            files[TABLE].write_bytes(tiny_table().tobytes())
+            replay = SemanticReplay("test", 2, "2*s1-s2+0.1*votes of 8", start_threshold=1.7, share=0.5, wrong=0.0)
+            description = replace(description, embedder=StaticEmbedder(TABLE, EMBEDDER_WIDTH), replay=replay)
         return publish(
             repository,
             model,
-            tiny_description(network.stat().st_size),
-            {"model.onnx": network, "tokenizer.json": tokenizer},
+            description,
+            files,
             config_pbtxt(kind, batching, parameters),
         )
 
@@ -110,6 +126,17 @@ def tiny_onnx(*, swapped: bool = False) -> onnx.ModelProto:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model)
     return model
+
+
+def tiny_table() -> npt.NDArray[np.int8]:
+    """[vocabulary, width]: every word has a direction of its own; good and bad words are two more."""
+    table = np.zeros((len(WORDS), EMBEDDER_WIDTH), dtype=np.int8)
+    for number in range(4, len(WORDS)):  # the first four say nothing
+        table[number, number] = 20
+    for side, words in enumerate((GOOD, BAD)):
+        for word in words:
+            table[WORDS.index(word), EMBEDDER_WIDTH - 1 - side] = 120
+    return table
 
 
 def tiny_tokenizer(words: Sequence[str] = WORDS) -> WordTokenizer:

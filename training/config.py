@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from training.errors import ConfigError
-from training.publish import MODEL_NAME
+from training.manifest import MODEL_NAME
 
 
 @dataclass(frozen=True)
@@ -125,6 +125,14 @@ class Serving:
 
 
 @dataclass(frozen=True)
+class Embedder:
+    """The table by which the gateway's semantic cache finds similar texts; `width` 0 publishes none."""
+
+    width: int = 256
+    epochs: int = 6
+
+
+@dataclass(frozen=True)
 class Config:
     """Everything that decides a run."""
 
@@ -142,6 +150,7 @@ class Config:
     int8: Int8 = Int8()
     gate: Gate = Gate()
     serving: Serving = Serving()
+    embedder: Embedder = Embedder()
 
     @property
     def run_folder(self) -> Path:
@@ -199,6 +208,7 @@ def check(config: Config) -> None:
             config.serving.max_tokens >= config.max_length,
             "serving.max_tokens must hold at least one text of max_length",
         ),
+        (config.embedder.width >= 0 and config.embedder.epochs >= 0, "embedder.width and epochs must not be negative"),
         *(
             (
                 min(fit.epochs, fit.batch_size, fit.learning_rate, fit.accumulate) > 0

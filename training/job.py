@@ -21,6 +21,7 @@ from training import (
     quantise,
     rate_finder,
     report,
+    semantic,
     student,
     teacher,
 )
@@ -33,10 +34,14 @@ from training.material import Material, gather
 from training.publish import Published, publish
 from training.rate_finder import Sweep
 from training.report import Facts
+from training.semantic import Semantic
+from training.table import Words
 
 
 def run(config: Config, repository: Path) -> Published | None:
     """Check everything, fine-tune (or load) the teacher, distil, export, quantise, evaluate, refuse or publish.
+
+    What is published goes with a table of token vectors for the gateway's semantic cache.
 
     A killed run goes on from its last checkpoint. Raises a TrainingError that says what to change; then nothing was
     published. Where several processes train, the first evaluates and publishes; the others return None.
@@ -69,11 +74,15 @@ def run(config: Config, repository: Path) -> Published | None:
     verdicts = gate.verdicts(entries, judged["fp32"].accuracy, config.gate)
     _report(facts, verdicts)
     chosen = gate.choose(entries, verdicts)
+    cached = _semantic(config, material, learned, here.alone(), results[chosen])
+    files = {"model.onnx": results[chosen].path, "tokenizer.json": _tokenizer_file(config, material)}
+    if cached is not None:
+        files |= cached.save(config.run_folder / "artefacts")
     published = publish(
         repository,
         config.model,
-        report.description(facts, chosen, verdicts),
-        {"model.onnx": results[chosen].path, "tokenizer.json": _tokenizer_file(config, material)},
+        report.description(facts, chosen, verdicts, cached),
+        files,
         report.triton_config(facts),
     )
     shutil.rmtree(config.run_folder / "checkpoints", ignore_errors=True)  # the next run is another one
@@ -177,6 +186,20 @@ def _report(facts: Facts, verdicts: Mapping[str, gate.Verdict]) -> None:
 
 def _log(config: Config) -> Path:
     return config.run_folder / "log.jsonl"
+
+
+def _semantic(config: Config, material: Material, learned: Any, alone: Machine, published: Result) -> Semantic | None:
+    """What the gateway's semantic cache needs, unless the configuration wants none."""
+    if not config.embedder.width:
+        return None
+    words = Words.of(material.serving, material.tokenizer.all_special_ids)
+    vectors = semantic.prepare(config.embedder, learned, words, material.train, alone, config.seed)
+    found = semantic.describe(vectors, config.data.test, material.test, published.logits, config.seed)
+    say(
+        f"  semantic cache: {100 * found.replay.share:.0f} % of {found.replay.rows} evaluation texts could be answered "
+        f"by neighbours at {100 * found.replay.wrong:.1f} % wrong; start threshold {found.replay.start_threshold}"
+    )
+    return found
 
 
 def _artefact(config: Config, name: str) -> Path:

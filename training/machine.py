@@ -31,6 +31,10 @@ class Machine:
         """Whether this is the process that writes files and shows progress."""
         return self.rank == 0
 
+    def alone(self) -> "Machine":
+        """Return this process as the only one, for what the others have no part in."""
+        return Machine(self.device, self.format)
+
     def autocast(self) -> torch.autocast:
         """Compute matrix products in the machine's number format; does nothing in FP32."""
         return torch.autocast(self.device.type, self.format, enabled=self.format != torch.float32)

@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 SCHEMA_VERSION = 1
+MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,29 @@ class Baseline:
 
 
 @dataclass(frozen=True)
+class StaticEmbedder:
+    """The table of token vectors, `file`: INT8 values row by row, [tokenizer.vocab_size, width]."""
+
+    file: str
+    width: int
+    kind: str = "token-sum"
+    dtype: str = "int8"
+    normalised: str = "l2"
+
+
+@dataclass(frozen=True)
+class SemanticReplay:
+    """Evaluation texts through a semantic cache: the threshold of `score` to expect, None if no region was good."""
+
+    split: str
+    rows: int
+    score: str
+    start_threshold: float | None
+    share: float
+    wrong: float
+
+
+@dataclass(frozen=True)
 class Description:
     """Everything about a version that is known before it has a number."""
 
@@ -114,6 +139,8 @@ class Description:
     parent: str
     baseline: Baseline
     pair: bool = False
+    embedder: StaticEmbedder | None = None
+    replay: SemanticReplay | None = None
     inputs: Mapping[str, str] = field(default_factory=lambda: {"input_ids": "INT64", "attention_mask": "INT64"})
     outputs: Mapping[str, str] = field(default_factory=lambda: {"logits": "FP32"})
     edges: Mapping[str, tuple[int, ...]] = field(

@@ -1,14 +1,9 @@
 """Publishing: a version folder appears in the model repository whole, or not at all."""
 
-import fcntl
 import hashlib
 import json
-import os
-import re
 import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,10 +12,8 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from training.errors import PublishError
-from training.manifest import Description, File, digest, manifest_bytes
-
-MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
-STAGING = ".publish-"
+from training.manifest import MODEL_NAME, Description, File, digest, manifest_bytes
+from training.staging import locked, remove_killed_attempts, replace, staging, sync, write
 
 
 @dataclass(frozen=True)
@@ -47,8 +40,8 @@ def publish(
         raise PublishError(f"model name {model!r} does not match {MODEL_NAME.pattern}")
     try:
         repository.mkdir(parents=True, exist_ok=True)
-        with _locked(repository):
-            _remove_killed_attempts(repository, repository / model)
+        with locked(repository):
+            remove_killed_attempts(repository, repository / model)
             if (repository / model).exists():
                 return _add_version(repository / model, model, description, files, config_pbtxt)
             return _add_model(repository, model, description, files, config_pbtxt)
@@ -59,13 +52,13 @@ def publish(
 def _add_model(
     repository: Path, model: str, description: Description, files: Mapping[str, Path], config_pbtxt: str
 ) -> Published:
-    with _staging(repository) as folder:
-        _write(folder / "config.pbtxt", config_pbtxt.encode())
+    with staging(repository) as folder:
+        write(folder / "config.pbtxt", config_pbtxt.encode())
         identity = _fill(folder / "1", model, 1, description, files, config_pbtxt.encode())
-        _write(folder / "stable.json", _stable(1, identity))
-        _sync(folder)
+        write(folder / "stable.json", _stable(1, identity))
+        sync(folder)
         folder.rename(repository / model)
-    _sync(repository)
+    sync(repository)
     return Published(model, 1, identity, repository / model / "1", stable=True)
 
 
@@ -74,16 +67,16 @@ def _add_version(
 ) -> Published:
     config = folder / "config.pbtxt"
     if not config.exists():
-        _replace(config, config_pbtxt.encode())
+        replace(config, config_pbtxt.encode())
     _refuse_other_kind(config.read_text(), config_pbtxt, model)
     version = 1 + max((int(path.name) for path in folder.iterdir() if path.name.isdecimal()), default=0)
-    with _staging(folder) as staged:
+    with staging(folder) as staged:
         identity = _fill(staged / str(version), model, version, description, files, config.read_bytes())
         (staged / str(version)).rename(folder / str(version))
-    _sync(folder)
+    sync(folder)
     first = not (folder / "stable.json").exists()
     if first:
-        _replace(folder / "stable.json", _stable(version, identity))
+        replace(folder / "stable.json", _stable(version, identity))
     return Published(model, version, identity, folder / str(version), stable=first)
 
 
@@ -98,7 +91,7 @@ def _fill(
     folder.mkdir()
     for name, source in files.items():
         shutil.copyfile(source, folder / name)
-        _sync(folder / name)
+        sync(folder / name)
     manifest = manifest_bytes(
         description,
         model=model,
@@ -107,8 +100,8 @@ def _fill(
         config_sha256=hashlib.sha256(config).hexdigest(),
         files={name: _measure(folder / name) for name in files},
     )
-    _write(folder / "manifest.json", manifest)
-    _sync(folder)
+    write(folder / "manifest.json", manifest)
+    sync(folder)
     return digest(manifest)
 
 
@@ -132,35 +125,6 @@ def _refuse_other_kind(present: str, needed: str, model: str) -> None:
         )
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the repository's lock: publishers take turns, so the next free number stays free."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _staging(parent: Path) -> Iterator[Path]:
-    """Yield an empty folder on the filesystem of `parent` that readers ignore; removed at the end if still there."""
-    folder = Path(tempfile.mkdtemp(prefix=STAGING, dir=parent))
-    folder.chmod(0o755)  # mkdtemp's 0700 would lock out servers that run as another user
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _remove_killed_attempts(*parents: Path) -> None:
-    """Remove what killed publishes left behind; safe because the lock is ours."""
-    for parent in parents:
-        for leftover in parent.glob(f"{STAGING}*"):
-            shutil.rmtree(leftover, ignore_errors=True)
-
-
 def _stable(version: int, identity: str) -> bytes:
     return json.dumps({"version": version, "digest": identity}, indent=2).encode() + b"\n"
 
@@ -168,23 +132,3 @@ def _stable(version: int, identity: str) -> bytes:
 def _measure(path: Path) -> File:
     with path.open("rb") as stream:
         return File(hashlib.file_digest(stream, "sha256").hexdigest(), path.stat().st_size)
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
-    _sync(path)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    staged = path.with_name(f".{path.name}.new")
-    _write(staged, content)
-    staged.replace(path)
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

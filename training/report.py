@@ -27,6 +27,7 @@ from training.manifest import (
     Sizes,
 )
 from training.manifest import Tokenizer as TokenizerFacts
+from training.semantic import Semantic
 
 TARGET = "cpu"
 CONFIDENCE_BINS = 20
@@ -53,7 +54,9 @@ class Facts:
     seconds: float
 
 
-def description(facts: Facts, chosen: str, verdicts: Mapping[str, Verdict]) -> Description:
+def description(
+    facts: Facts, chosen: str, verdicts: Mapping[str, Verdict], semantic: Semantic | None = None
+) -> Description:
     """Everything that the manifest says before the version has a number."""
     config, results = facts.config, facts.results
     published, student, teacher = results[chosen], results["fp32"], results["teacher"]
@@ -86,6 +89,8 @@ def description(facts: Facts, chosen: str, verdicts: Mapping[str, Verdict]) -> D
         training=_provenance(facts),
         parent=config.teacher.path.rpartition("/")[2] or config.teacher.base.rpartition("/")[2],
         baseline=_baseline(facts.dataset, published),
+        embedder=semantic.embedder if semantic else None,
+        replay=semantic.replay if semantic else None,
     )
 
 

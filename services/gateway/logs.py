@@ -8,7 +8,11 @@ import orjson
 
 
 class JsonFormatter(logging.Formatter):
-    """Time, level, logger, message, and `extra={"fields": {...}}`."""
+    """Time, level, logger, message, and `extra={"fields": {...}}`; `worker`: which one, where there are several."""
+
+    def __init__(self, worker: int | None = None) -> None:
+        super().__init__()
+        self._worker = {} if worker is None else {"worker": worker}
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line."""
@@ -18,16 +22,17 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        line |= self._worker
         line |= getattr(record, "fields", {})
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)
         return orjson.dumps(line, default=str).decode()
 
 
-def configure(level: str) -> None:
+def configure(level: str, worker: int | None = None) -> None:
     """Send every logger of the process through JsonFormatter to stderr."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter())
+    handler.setFormatter(JsonFormatter(worker))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("uvicorn.access").disabled = True
 

@@ -7,6 +7,15 @@ SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05,
 ROWS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 64)
 SHARES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75)
 WHICH = ("model", "version")
+# Gauges of several workers as one: what each has a part of is summed, of a good state the least is shown, of all other
+# states the greatest.
+SUMMED = frozenset(
+    {
+        *("retort_inflight_requests", "retort_queue_depth"),
+        *("process_resident_memory_bytes", "process_virtual_memory_bytes", "process_open_fds", "process_max_fds"),
+    }
+)
+LEAST = frozenset({"retort_upstream_up", "process_start_time_seconds"})
 
 
 class Metrics:
@@ -46,8 +55,20 @@ class Metrics:
         self.certificate_errors = Counter(
             "retort_certificate_errors_total", "Looks at a certificate that could not be used.", registry=registry
         )
-        # Alert "Redis down": each gateway limits rates alone.
+        # Alert "Redis down": each gateway limits rates and caches alone.
         self.redis_errors = Counter("retort_redis_errors_total", "Calls to Redis that failed.", registry=registry)
+        # Dashboard "cache" and alert "cache loses answers"; `reason` is queue_full, redis_away or refused.
+        self.cache_dropped = Counter(
+            "retort_cache_dropped_total", "Answers that were not kept.", ("tier", "reason"), registry=registry
+        )
+        # Alert "foreign entries": something else writes under the cache's names.
+        self.cache_malformed = Counter(
+            "retort_cache_malformed_total", "Entries that could not be used.", ("tier",), registry=registry
+        )
+        # Dashboard "cache" and alert "semantic cache is per process": Redis is too old, or away since the start.
+        self.cache_vector_sets = Gauge(
+            "retort_cache_vector_sets_up", "1 = Redis has vector sets: replicas share them.", registry=registry
+        )
         # Dashboard "batching": is there company to batch with?
         self.batch_rows = Histogram("retort_batch_rows", "Rows a batch.", WHICH, buckets=ROWS, registry=registry)
         # Dashboard "batching": share of computed tokens that are padding.
@@ -90,6 +111,20 @@ class Metrics:
         # Alert "repository unreadable": the last good state is being served.
         self.repository_errors = Counter(
             "retort_repository_errors_total", "Scans of the model repository that failed.", registry=registry
+        )
+
+
+class SupervisorMetrics:
+    """What the supervisor of several workers measures by itself; the rest it asks of them."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        ProcessCollector(registry=registry)  # dashboard "resources": its own part
+        # Alert "fewer workers than RETORT_WORKERS".
+        self.serving = Gauge("retort_serving_workers", "Workers whose doors are open.", registry=registry)
+        # Alert "workers die".
+        self.restarts = Counter(
+            "retort_worker_restarts_total", "Workers that ended and were replaced.", registry=registry
         )
 
 

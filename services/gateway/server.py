@@ -11,11 +11,11 @@ from typing import Protocol
 
 import uvicorn
 
-from gateway.errors import SettingsError
 from gateway.lifecycle import Lifecycle
 
 # A request leaves some hundred objects, hardly ever a cycle; the default of 700 had the collector run for every few.
 GC_THRESHOLDS = (20_000, 20, 20)
+CLOSE = (b"connection", b"close")
 
 
 class Door(Protocol):
@@ -31,6 +31,7 @@ class Door(Protocol):
 class DrainingServer(uvicorn.Server):
     """On SIGTERM keeps answering for `drain_s` while /readyz fails, so that load balancers look away first.
 
+    These answers close their connections: one that is kept would stay with this process, and be closed under a request.
     SIGINT (somebody at a keyboard) and a second signal close at once. Ends normally, with exit status 0.
     """
 
@@ -43,6 +44,9 @@ class DrainingServer(uvicorn.Server):
         """Begin to drain; close at once when asked twice or by Ctrl-C."""
         self._lifecycle.drain()
         again = self._close_at_s is not None
+        if not again:  # uvicorn makes the second from the first, every second
+            self.config.encoded_headers.append(CLOSE)
+            self.server_state.default_headers = [*self.server_state.default_headers, CLOSE]
         wait_s = 0.0 if again or sig == signal.SIGINT else self._drain_s
         self._close_at_s = time.monotonic() + wait_s
         if again:
@@ -76,19 +80,3 @@ def _settle() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
-
-
-def bind(host: str, port: int, name: str) -> socket.socket:
-    """Return a listening socket; SettingsError says in one sentence why there is none."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen()  # a port that is only bound could be bound once more, by the metrics or another gateway
-    except OSError as error:
-        listener.close()
-        raise SettingsError(
-            f"cannot listen on {host}:{port} ({error.strerror}): free the port or set {name} to another one"
-        ) from error
-    return listener

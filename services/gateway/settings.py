@@ -43,7 +43,7 @@ class Settings(BaseModel):
     tls_cert_file: Path | None = Field(None, description="PEM, for HTTP, gRPC and admin; with RETORT_TLS_KEY_FILE")
     tls_key_file: Path | None = Field(None, description="PEM, not encrypted")
     redis_url: str | None = Field(None, description="redis://, rediss:// or unix://; shares rate limits")
-    workers: int = Field(1, ge=1, le=1, description="processes; only 1 for now")
+    workers: int = Field(1, ge=1, le=16, description="processes that serve the same ports; more: take more pods")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     otlp_endpoint: str | None = Field(
         None, description="collector for traces, http(s)://host:4318; no path = /v1/traces; unset: no tracing"
@@ -51,17 +51,20 @@ class Settings(BaseModel):
     gateway_poll_s: float = Field(5.0, gt=0, description="between looks at the model repository")
     gateway_probe_s: float = Field(2.0, gt=0, description="between looks at Triton")
     gateway_secrets_poll_s: float = Field(2.0, gt=0, description="between looks at keys and certificate")
+    gateway_hold_s: float = Field(
+        0.0, ge=0, description="how long a call waits, within its deadline, while no Triton answers; 0: 503 at once"
+    )
     gateway_drain_s: float = Field(2.0, ge=0, description="from failing /readyz to closing, on SIGTERM")
     gateway_shutdown_s: int = Field(20, ge=1, description="for requests in flight to end, on closing")
     gateway_deadline_ms: int = Field(10_000, ge=1, description="for callers that send no x-deadline-ms")
     gateway_max_deadline_ms: int = Field(60_000, ge=1)
-    gateway_head_timeout_s: float = Field(10.0, gt=0, description="for a request's headers to arrive")
+    gateway_head_timeout_s: float = Field(10.0, gt=0, description="for a TLS handshake; for a request's headers")
     gateway_max_head_bytes: int = Field(32_768, ge=1024, description="of a request's headers")
-    gateway_max_connections: int = Field(4096, ge=1, description="HTTP connections at once; more get 503")
+    gateway_max_connections: int = Field(4096, ge=1, description="HTTP connections at once, per worker; more get 503")
     gateway_max_body_bytes: int = Field(1 << 20, ge=1)
     gateway_max_texts: int = Field(256, ge=1, description="texts of one call")
-    gateway_max_inflight: int = Field(1024, ge=1, description="requests inside at once; more get 429")
-    gateway_max_queue_rows: int = Field(2048, ge=1, description="rows that wait for a batch, per target")
+    gateway_max_inflight: int = Field(1024, ge=1, description="requests inside at once, all workers; more get 429")
+    gateway_max_queue_rows: int = Field(2048, ge=1, description="rows that wait for a batch, per target, worker")
     gateway_batch_rows: int = Field(16, ge=1)
     gateway_batches_in_flight: int = Field(3, ge=1)
     gateway_log_text_share: float = Field(
@@ -128,6 +131,11 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     if (settings.tls_cert_file is None) != (settings.tls_key_file is None):
         missing = "CERT" if settings.tls_cert_file is None else "KEY"
         raise SettingsError(f"{PREFIX}TLS_{missing}_FILE is not set: TLS needs the certificate and its key")
+    if settings.gateway_max_inflight < settings.workers:
+        raise SettingsError(
+            f"{PREFIX}GATEWAY_MAX_INFLIGHT {settings.gateway_max_inflight} is less than one request "
+            f"for each of RETORT_WORKERS {settings.workers}"
+        )
     for url in settings.upstreams:
         host, _, port = url.rpartition(":")
         if not host or not port.isdigit():

@@ -253,7 +253,8 @@ async def keep_loaded(settings: Settings, key: str | None) -> None:
     """Run a loader with its door, for ever."""
     metrics = Metrics()
     on_cpu = settings.target == "cpu"
-    share = Share(settings.instances or (machine.cores() if on_cpu else 0), settings.threads or (1 if on_cpu else 0))
+    instances, threads = settings.instances or (machine.cores() if on_cpu else 0), settings.threads or int(on_cpu)
+    share = Share(instances, threads, settings.triton_tensorrt)
     loader = Loader(settings.model_repository, settings.target, share, settings.loader_grace_s, metrics)
     address = f"{settings.triton_address}:{settings.triton_grpc_port}"
     with serving(settings.triton_host, settings.loader_port, loader.report, metrics.registry):

@@ -29,6 +29,9 @@ class Settings(BaseModel):
     target: Literal["cpu", "gpu"] = Field("cpu", description="versions published for another are refused")
     instances: int = Field(0, ge=0, description="instances of a model; 0: one a core on CPU, config.pbtxt's on GPU")
     threads: int = Field(0, ge=0, description="threads of an instance; 0: 1 on CPU, config.pbtxt's on GPU")
+    triton_tensorrt: Literal["", "FP32", "FP16", "INT8"] = Field(
+        "", description="precision of TensorRT on GPU; empty: config.pbtxt's accelerators"
+    )
     triton_home: Path = Field(Path(sys.prefix, "triton"), description="where the Triton wheel is unpacked")
     triton_host: str = Field("127.0.0.1", description="address that Triton and the loader listen on")
     triton_http_port: int = Field(8000, ge=1, le=65535)

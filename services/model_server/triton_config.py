@@ -11,10 +11,14 @@ from model_server.errors import RejectedError
 
 @dataclass(frozen=True)
 class Share:
-    """What the machine gives to a model: instances, and threads of each; 0 leaves config.pbtxt's own."""
+    """What the machine gives to a model: instances, and threads of each; 0 leaves config.pbtxt's own.
+
+    `tensorrt` is the precision in which TensorRT computes on GPUs; empty leaves config.pbtxt's accelerators.
+    """
 
     instances: int
     threads: int
+    tensorrt: str = ""
 
 
 def load_config(model: str, pbtxt: str, versions: Sequence[int], share: Share) -> str:
@@ -32,4 +36,10 @@ def load_config(model: str, pbtxt: str, versions: Sequence[int], share: Share) -
             group.kind = group.kind or model_config_pb2.ModelInstanceGroup.KIND_CPU
     if share.threads:
         config.parameters["intra_op_thread_count"].string_value = str(share.threads)
+    if share.tensorrt and any(
+        group.kind == model_config_pb2.ModelInstanceGroup.KIND_GPU for group in config.instance_group
+    ):
+        accelerators = config.optimization.execution_accelerators
+        del accelerators.gpu_execution_accelerator[:]
+        accelerators.gpu_execution_accelerator.add(name="tensorrt", parameters={"precision_mode": share.tensorrt})
     return json_format.MessageToJson(config, preserving_proto_field_name=True, indent=None)

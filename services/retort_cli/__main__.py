@@ -13,6 +13,8 @@ COMMANDS = {
     "train": ("retort_cli.train", "train, distil, quantise and publish what a configuration file describes"),
     "predict": ("retort_cli.predict", "ask a running gateway about a text"),
     "bench": ("retort_cli.bench.command", "measure how fast this machine serves a model, beside what limits it"),
+    "cache": ("retort_cli.cache", "say what a semantic cache would do with a file of texts"),
+    "adopt": ("retort_cli.adopt", "copy the models of another repository, verified, into one that lacks them"),
     "models": ("retort_cli.models", "list the models and versions of a model repository"),
 }
 

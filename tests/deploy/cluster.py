@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -22,7 +22,12 @@ KINDS: Mapping[str, Mapping[str, str]] = {
         "services": "Service",
     },
     "apps/v1": {"deployments": "Deployment", "statefulsets": "StatefulSet"},
-    "batch/v1": {"jobs": "Job"},
+    "autoscaling/v2": {"horizontalpodautoscalers": "HorizontalPodAutoscaler"},
+    "batch/v1": {"cronjobs": "CronJob", "jobs": "Job"},
+    "keda.sh/v1alpha1": {"scaledobjects": "ScaledObject"},
+    "monitoring.coreos.com/v1": {"prometheusrules": "PrometheusRule", "servicemonitors": "ServiceMonitor"},
+    "networking.k8s.io/v1": {"ingresses": "Ingress", "networkpolicies": "NetworkPolicy"},
+    "policy/v1": {"poddisruptionbudgets": "PodDisruptionBudget"},
 }
 VERBS = ["create", "delete", "get", "list", "patch", "update", "watch"]
 
@@ -30,9 +35,11 @@ VERBS = ["create", "delete", "get", "list", "patch", "update", "watch"]
 class Cluster:
     """What was applied so far: `objects` maps `/apis/apps/v1/namespaces/default/deployments/x` to the object."""
 
-    def __init__(self, version: str) -> None:
+    def __init__(self, version: str, present: Iterable[Json] = ()) -> None:
         self.version = version
         self.objects: dict[str, Json] = {}
+        for found in present:
+            self._create(_folder(found), found)
         self._lock = threading.Lock()
 
     def find(self, kind: str, name: str) -> Json:
@@ -124,6 +131,13 @@ def _kubeconfig(url: str) -> str:
             "current-context": "memory",
         }
     )
+
+
+def _folder(found: Json) -> str:
+    """Return where objects of this kind are posted."""
+    group = found["apiVersion"]
+    (plural,) = [plural for plural, kind in KINDS[group].items() if kind == found["kind"]]
+    return f"/{'apis' if '/' in group else 'api'}/{group}/namespaces/{found['metadata']['namespace']}/{plural}"
 
 
 def _group(group_version: str) -> Json:

@@ -18,9 +18,16 @@ from tests.deploy.cluster import Cluster, Json, serving
 ACTIONS = {"install": helm_sdkpy.Install, "upgrade": helm_sdkpy.Upgrade}
 
 
-def play(chart: str, version: str, release: str, namespace: str, steps: list[tuple[str, Mapping[str, Any]]]) -> Json:
-    """Play `steps` ((install | upgrade | uninstall, values)) in a new cluster; stops where Helm refuses."""
-    cluster, done = Cluster(version), []
+def play(
+    chart: str,
+    version: str,
+    release: str,
+    namespace: str,
+    present: list[Json],
+    steps: list[tuple[str, Mapping[str, Any]]],
+) -> Json:
+    """Play `steps` ((install | upgrade | uninstall, values)) in a cluster with `present`; stops where Helm refuses."""
+    cluster, done = Cluster(version, present), []
     with serving(cluster) as kubeconfig:
         configuration = helm_sdkpy.Configuration(namespace=namespace, kubeconfig=kubeconfig)
         try:
@@ -30,11 +37,16 @@ def play(chart: str, version: str, release: str, namespace: str, steps: list[tup
                     continue
                 run = ACTIONS[action](configuration).run(release, chart, values=dict(values), wait=False)
                 said = asyncio.run(run)
-                documents = [document for document in yaml.safe_load_all(said["manifest"]) if document]
-                done.append({"documents": documents, "notes": said["info"]["notes"]})
+                done.append({"documents": documents(said), "notes": said["info"]["notes"]})
         except helm_sdkpy.HelmError as error:
             return {"refused": str(error), "done": done, "left": list(cluster.objects.values())}
     return {"refused": None, "done": done, "left": list(cluster.objects.values())}
+
+
+def documents(release: Json) -> list[Json]:
+    """Return a release's objects, those of its hooks last."""
+    hooks = "\n---\n".join(hook["manifest"] for hook in release.get("hooks") or [])
+    return [document for document in yaml.safe_load_all(f"{release['manifest']}\n---\n{hooks}") if document]
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,12 @@ class Revision:
         """Return the object called `name` of that kind."""
         return next(d for d in self.documents if d["kind"] == kind and d["metadata"]["name"] == name)
 
+    def find_part(self, kind: str, component: str) -> Json:
+        """Return the only object of that kind with the label of that part."""
+        label = "app.kubernetes.io/component"
+        (found,) = [d for d in self.documents if d["kind"] == kind and d["metadata"]["labels"][label] == component]
+        return found
+
 
 @dataclass(frozen=True)
 class Story:
@@ -46,9 +52,10 @@ class Helm:
         self._to, self._answers = to, answers
         self.render = functools.cache(self._render)
 
-    def play(self, *steps: tuple[str, Mapping[str, Any]], version: str = NEWEST) -> Story:
-        """Play `steps` as release `rel` in namespace `shop` of a new cluster."""
-        story = {"chart": str(CHART), "version": version, "release": "rel", "namespace": "shop", "steps": steps}
+    def play(self, *steps: tuple[str, Mapping[str, Any]], version: str = NEWEST, present: Sequence[Json] = ()) -> Story:
+        """Play `steps` as release `rel` in namespace `shop` of a new cluster that holds `present`."""
+        story: dict[str, Any] = {"chart": str(CHART), "version": version, "release": "rel", "namespace": "shop"}
+        story |= {"present": present, "steps": steps}
         self._to.write(json.dumps(story) + "\n")
         self._to.flush()
         said = json.loads(self._answers.readline())

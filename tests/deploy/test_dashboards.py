@@ -7,39 +7,12 @@ from typing import Any
 
 import pytest
 
-from gateway.metrics import Metrics
-from tests.deploy.helm import CHART
+from tests.deploy.chart import kind, values
+from tests.deploy.helm import CHART, Helm
+from tests.deploy.promql import asked, complaints
+from tests.deploy.series import PROCESS, recorded, series
 
 DASHBOARDS = sorted((CHART / "dashboards").glob("*.json"))
-# Of Triton's /metrics (2.51), those of models; all carry model and version.
-TRITON = {
-    "nv_inference_request_success": {"model", "version"},
-    "nv_inference_request_failure": {"model", "version", "reason"},
-    "nv_inference_count": {"model", "version"},
-    "nv_inference_exec_count": {"model", "version"},
-    "nv_inference_request_duration_us": {"model", "version"},
-    "nv_inference_queue_duration_us": {"model", "version"},
-    "nv_inference_compute_input_duration_us": {"model", "version"},
-    "nv_inference_compute_infer_duration_us": {"model", "version"},
-    "nv_inference_compute_output_duration_us": {"model", "version"},
-    "nv_inference_pending_request_count": {"model", "version"},
-}
-SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
-METRIC = re.compile(r"\b((?:retort|nv|process|python)_\w+)(?:\{([^}]*)\})?")
-MATCHER = re.compile(r"(\w+)\s*(?:=~|!~|!=|=)")
-GROUPING = re.compile(r"by \(([^)]*)\)")
-
-
-def known() -> dict[str, set[str]]:
-    """Return every series' name and its labels."""
-    metrics = Metrics()
-    series = dict(TRITON)
-    for metric in vars(metrics).values():
-        labels = getattr(metric, "_labelnames", None)
-        if labels is not None:
-            for suffix in SUFFIXES[metric._type]:
-                series[metric._name + suffix] = {*labels, *({"le"} if suffix == "_bucket" else ())}
-    return series
 
 
 def expressions() -> Iterator[tuple[str, str]]:
@@ -52,18 +25,18 @@ def expressions() -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize(("panel", "expression"), list(expressions()))
 def test_metrics_and_labels_exist(panel: str, expression: str) -> None:
-    series = known()
-    asked = METRIC.findall(expression)
-    assert asked, f"{panel} asks for nothing"
-    for name, matchers in asked:
-        assert name in series, f"{panel}: {name}"
-        assert set(MATCHER.findall(matchers)) <= series[name], f"{panel}: labels of {name}"
-    labels = {label.strip() for grouping in GROUPING.findall(expression) for label in grouping.split(",")}
-    assert labels <= set.union(*(series[name] for name, _ in asked)), panel
+    assert complaints(expression, series()) == [], panel
+
+
+def test_dashboards_travel_whole(helm: Helm) -> None:
+    maps = [m for m in kind(helm.render(values("everything")), "ConfigMap") if "dashboard" in m["metadata"]["name"]]
+    travelled = {name: json.loads(text) for found in maps for name, text in found["data"].items()}
+    assert travelled == {path.name: json.loads(path.read_text()) for path in DASHBOARDS}
+    assert all({"grafana_dashboard": "1", "team": "search"}.items() <= m["metadata"]["labels"].items() for m in maps)
 
 
 def test_the_overview_shows_what_it_promises() -> None:
-    asked = {name for _, expression in expressions() for name, _ in METRIC.findall(expression)}
+    shown = {name for _, expression in expressions() for name, _ in asked(expression)}
     assert {
         "retort_requests_total",
         "retort_request_duration_seconds_bucket",
@@ -72,12 +45,20 @@ def test_the_overview_shows_what_it_promises() -> None:
         "retort_batch_rows_bucket",
         "nv_inference_queue_duration_us",
         "nv_inference_compute_infer_duration_us",
-    } <= asked
+    } <= shown
     assert {q for _, e in expressions() for q in re.findall(r"histogram_quantile\(([\d.]+)", e)} >= {
         "0.5",
         "0.95",
         "0.99",
     }
+
+
+def test_operations_shows_budgets_scaling_resources_and_every_counter_of_trouble() -> None:
+    shown = {name for panel, e in expressions() if panel.startswith("operations") for name, _ in asked(e)}
+    ratios = {name for name in recorded() if name.startswith(("retort_error_ratio", "retort_slow_ratio"))}
+    trouble = {name for name in series() if re.fullmatch(r"retort_\w+_errors_total", name)}
+    assert ratios | trouble | {"retort_triton_queue_ratio", "retort_inflight_requests", *PROCESS} <= shown
+    assert "nv_gpu_utilization" in shown
 
 
 @pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)

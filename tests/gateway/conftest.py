@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -11,7 +11,8 @@ import pytest
 
 from gateway.app import Gateway, build
 from gateway.settings import load
-from tests.gateway.fake_triton import FakeTriton
+from tests.gateway.fake_triton import FakeTriton, threaded_triton
+from tests.model_server_process import ModelServer, model_server
 from tests.tiny_model import publish_tiny
 
 Started = tuple[Gateway, httpx.AsyncClient]
@@ -23,6 +24,14 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     repository = tmp_path_factory.mktemp("repository")
     publish_tiny(repository)
     return repository
+
+
+@pytest.fixture(scope="session")
+def live_triton(published: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
+    """A real model server that serves `tiny`. Tests must not stop it."""
+    with model_server(published, tmp_path_factory.mktemp("triton") / "triton.log") as server:
+        server.wait("tiny", ready=True)
+        yield server
 
 
 @pytest.fixture
@@ -38,6 +47,13 @@ async def fake_triton() -> AsyncIterator[FakeTriton]:
     await triton.start()
     yield triton
     await triton.stop()
+
+
+@pytest.fixture(name="threaded_triton")
+def _threaded_triton() -> Iterator[FakeTriton]:
+    """A fake Triton on a loop of its own, for tests that block theirs."""
+    with threaded_triton() as triton:
+        yield triton
 
 
 @asynccontextmanager

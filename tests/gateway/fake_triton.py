@@ -1,6 +1,9 @@
 """A gRPC server that speaks Triton's protocol and computes the tiny model; it can be slow, silent or wrong."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Thread
 from typing import Any
 
 import grpc
@@ -59,6 +62,23 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
         if self.status is not None:
             await context.abort(*self.status)
         return self.answer if self.answer is not None else infer(request)
+
+
+@contextmanager
+def threaded_triton() -> Iterator[FakeTriton]:
+    """A fake Triton on a loop and thread of its own, for tests that block theirs."""
+    loop = asyncio.new_event_loop()
+    thread = Thread(target=loop.run_forever)
+    thread.start()
+    triton = FakeTriton()
+    asyncio.run_coroutine_threadsafe(triton.start(), loop).result(5)
+    try:
+        yield triton
+    finally:
+        asyncio.run_coroutine_threadsafe(triton.stop(), loop).result(5)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(5)
+        loop.close()
 
 
 def infer(request: Any) -> Any:

@@ -1,5 +1,6 @@
 """Real processes for tests: started on free ports, read from, always ended."""
 
+import hashlib
 import os
 import signal
 import socket
@@ -10,10 +11,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
+from tests.ports import free_ports
+
 SERVICES = Path(__file__).parents[2] / "services"
+ADMIN_KEY = "the-key-of-these-tests-and-of-nothing-else"
 
 
 def free_port() -> int:
@@ -75,6 +80,7 @@ class Served:
     port: int
     grpc_port: int
     metrics_port: int
+    admin_port: int
 
     @property
     def url(self) -> str:
@@ -86,14 +92,21 @@ class Served:
         lines = httpx.get(f"http://127.0.0.1:{self.metrics_port}/metrics").text.splitlines()
         return float(next(line.split()[-1] for line in lines if line.startswith(f"{name} ")))
 
+    def inside(self) -> dict[str, Any]:
+        """What the admin API says of the process."""
+        headers = {"authorization": f"Bearer {ADMIN_KEY}"}
+        return dict(httpx.get(f"http://127.0.0.1:{self.admin_port}/admin/v1/status", headers=headers).json())
+
 
 @contextmanager
 def gateway(repository: Path, logs: Path, *tritons: int, **settings: str | float) -> Iterator[Served]:
     """A gateway in front of Tritons on these ports, ready; `settings` as in `environment`."""
-    port, grpc_port, metrics_port = free_port(), free_port(), free_port()
+    port, grpc_port, metrics_port, admin_port = free_ports(4)
+    admin_keys = logs / f"admin-{port}.keys"
+    admin_keys.write_text(f"{hashlib.sha256(ADMIN_KEY.encode()).hexdigest()} tests\n")
     log = logs / f"gateway-{port}.log"
     variables = environment(
-        **{"gateway_drain_s": 0, **settings},
+        **{"gateway_drain_s": 0, "admin_port": admin_port, "admin_key_file": admin_keys, **settings},
         model_repository=repository,
         triton_urls=",".join(f"127.0.0.1:{triton}" for triton in tritons),
         http_port=port,
@@ -102,4 +115,4 @@ def gateway(repository: Path, logs: Path, *tritons: int, **settings: str | float
     )
     with process("gateway", variables, log) as running:
         wait_until(lambda: status(f"http://127.0.0.1:{port}/readyz") == 200, 20, log)
-        yield Served(running, port, grpc_port, metrics_port)
+        yield Served(running, port, grpc_port, metrics_port, int(settings.get("admin_port", admin_port)))

@@ -1,12 +1,10 @@
 """`python -m gateway` as a process: starts, refuses in one sentence, drains on SIGTERM."""
 
-import asyncio
 import json
 import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,21 +26,6 @@ class Running:
     url: str
     metrics_url: str
     log: Path
-
-
-@pytest.fixture
-def threaded_triton() -> Iterator[FakeTriton]:
-    """A fake Triton on a loop of its own, because these tests block theirs."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    triton = FakeTriton()
-    asyncio.run_coroutine_threadsafe(triton.start(), loop).result(5)
-    yield triton
-    asyncio.run_coroutine_threadsafe(triton.stop(), loop).result(5)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(5)
-    loop.close()
 
 
 @pytest.fixture
@@ -84,7 +67,8 @@ def test_sigterm_fails_readiness_first_and_loses_nothing(running: Running) -> No
         running.process.send_signal(signal.SIGTERM)
         wait_until(lambda: status(f"{running.url}/readyz") == 503, 1)
         running.triton.delay_s = 0.0
-        assert httpx.post(f"{running.url}/predict", json={"text": "bad"}).status_code == 200
+        last = httpx.post(f"{running.url}/predict", json={"text": "bad"})
+        assert (last.status_code, last.headers["connection"]) == (200, "close")
         assert pending.result().status_code == 200
     assert running.process.wait(5) == 0
 

@@ -2,7 +2,7 @@
 
 from prometheus_client.metrics import MetricWrapperBase
 
-from gateway.metrics import LabelCache, Metrics
+from gateway.metrics import LabelCache, Metrics, SupervisorMetrics
 
 LABELS = {"model", "version", "cohort", "route", "code", "tier", "result", "upstream", "class", "bin", "step", "reason"}
 LABELS |= {"digest"}  # the identity of a version, in retort_model_info only
@@ -18,11 +18,13 @@ SUFFIXES = (
     "_breaker",
     "_info",
     "_versions",
+    "_workers",
 )
 
 
 def test_names_and_labels() -> None:
-    made = [metric for metric in vars(Metrics()).values() if isinstance(metric, MetricWrapperBase)]
+    every = [*vars(Metrics()).values(), *vars(SupervisorMetrics()).values()]
+    made = [metric for metric in every if isinstance(metric, MetricWrapperBase)]
     assert len(made) >= 12
     for metric in made:
         described = next(iter(metric.describe()))

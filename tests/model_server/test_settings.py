@@ -26,6 +26,7 @@ def test_the_environment_is_read_and_others_names_are_left_alone() -> None:
         ("RETORT_LOADER_FLAVOUR", "1", "RETORT_LOADER_FLAVOUR is not a setting"),
         ("RETORT_LOADER_PORT", "many", "RETORT_LOADER_PORT: .*integer"),
         ("RETORT_LOADER_PORT", "70000", "RETORT_LOADER_PORT: .*65535"),
+        ("RETORT_TRITON_TENSORRT", "INT4", "RETORT_TRITON_TENSORRT: .*'FP16' or 'INT8'"),
         ("RETORT_TARGET", "tpu", "RETORT_TARGET: .*'cpu' or 'gpu'"),
     ],
 )

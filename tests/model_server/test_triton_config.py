@@ -32,6 +32,17 @@ def test_a_model_without_instance_groups_gets_one() -> None:
     assert config["instance_group"] == [{"count": 3, "kind": "KIND_CPU"}]
 
 
+def test_tensorrt_takes_the_place_of_the_files_accelerators_on_gpus_alone() -> None:
+    own = 'optimization { execution_accelerators { gpu_execution_accelerator [ { name: "other" } ] } }'
+    gpu, cpu = config_pbtxt("KIND_GPU") + own, CONFIG
+    accelerated = json.loads(load_config("m", gpu, [1], Share(0, 0, "FP16")))["optimization"]["execution_accelerators"]
+    assert accelerated == {
+        "gpu_execution_accelerator": [{"name": "tensorrt", "parameters": {"precision_mode": "FP16"}}]
+    }
+    assert "other" in load_config("m", gpu, [1], Share(0, 0))
+    assert "tensorrt" not in load_config("m", cpu, [1], Share(0, 0, "FP16"))
+
+
 def test_the_files_own_version_policy_does_not_decide() -> None:
     text = CONFIG + "\nversion_policy { all {} }"
     assert json.loads(load_config("m", text, [2], Share(1, 1)))["version_policy"] == {"specific": {"versions": ["2"]}}

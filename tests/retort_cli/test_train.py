@@ -49,7 +49,7 @@ def test_find_rate_prints_the_sweep_and_the_suggestion(
     assert train.run(parsed(tmp_path, "--find-rate")) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["1.00e-05", "2.0000"]
-    assert lines[-1] == "try learning_rate = 1.0e-04 (plot: plot.png)"
+    assert lines[-1] == "try learning_rate = 1.0e-05 (plot: plot.png)"
 
 
 def test_a_process_that_does_not_publish_ends_well(

@@ -96,6 +96,14 @@ def test_the_manifest_is_complete(trained: tuple[Path, Published], tiny_base: Pa
     assert manifest["training"]["seconds"] > 0
     assert len(manifest["training"]["data_sha256"]) == 64
     assert manifest["parent"] == tiny_base.name
+    embedder, replay = manifest["embedder"], manifest["replay"]
+    assert (embedder["width"], embedder["kind"], embedder["dtype"]) == (256, "token-sum", "int8")
+    assert (
+        manifest["files"][embedder["file"]]["bytes"] == (published.path / embedder["file"]).stat().st_size == 29 * 256
+    )
+    assert (replay["rows"], replay["split"]) == (36, "test")
+    assert 0 < replay["share"] <= 1
+    assert replay["wrong"] <= 0.01
 
 
 def test_a_run_leaves_its_reports_and_no_checkpoints(trained: tuple[Path, Published]) -> None:

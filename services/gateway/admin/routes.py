@@ -9,14 +9,13 @@ from fastapi import APIRouter
 from starlette.requests import Request
 
 from gateway import logs
-from gateway.admin.schemas import Key, Keys, LogLevel, Refreshed, Status
+from gateway.admin.orders import Everyone
+from gateway.admin.schemas import Key, Keys, LogLevel, Refreshed, Status, WorkerStatus
 from gateway.call import CALL
 from gateway.caller import Caller
 from gateway.errors import InvalidRequestError, SettingsError
 from gateway.http import states
-from gateway.lifecycle import Lifecycle
 from gateway.security.auth import ApiKeys
-from gateway.serving.admission import Admission
 from gateway.serving.catalog import Catalog
 from gateway.upstream.triton import Triton
 
@@ -29,9 +28,8 @@ class Inside:
 
     catalog: Catalog
     triton: Triton
-    admission: Admission
-    lifecycle: Lifecycle
     keys: ApiKeys
+    everyone: Everyone
     is_ready: Callable[[], bool]
     redis_state: Callable[[], str]
     config: Mapping[str, Any]
@@ -44,12 +42,16 @@ def admin_router(inside: Inside) -> APIRouter:
 
     @router.get("/status")
     async def status() -> Status:
+        answers = await inside.everyone("status", None)
+        workers = sorted((WorkerStatus(**answer) for answer in answers), key=lambda worker: worker.worker)
         return Status(
             version=inside.version,
             ready=inside.is_ready(),
-            draining=inside.lifecycle.draining,
-            inflight=inside.admission.inflight,
-            problem=inside.catalog.problem,
+            draining=any(worker.draining for worker in workers),
+            inflight=sum(worker.inflight for worker in workers),
+            tasks=sum(worker.tasks for worker in workers),
+            problem=next((worker.problem for worker in workers if worker.problem), None),
+            workers=workers,
             models=states.of(inside.catalog),
             upstreams=dict(inside.triton.states),
             redis=inside.redis_state(),
@@ -63,7 +65,7 @@ def admin_router(inside: Inside) -> APIRouter:
     @router.post("/keys/reload")
     async def reload_keys(request: Request) -> Keys:
         try:
-            await inside.keys.reload()
+            await inside.everyone("reload-keys", None)
         except SettingsError as error:
             raise InvalidRequestError(f"{error}; the keys that were in force stay") from error
         log.info("%s had the keys read anew", _who(request))
@@ -71,7 +73,7 @@ def admin_router(inside: Inside) -> APIRouter:
 
     @router.post("/catalog/refresh")
     async def refresh(request: Request) -> Refreshed:
-        await inside.catalog.refresh()
+        await inside.everyone("refresh-catalog", None)
         log.info("%s had the model repository read anew", _who(request))
         return Refreshed(problem=inside.catalog.problem, models=states.of(inside.catalog))
 
@@ -82,7 +84,7 @@ def admin_router(inside: Inside) -> APIRouter:
     @router.put("/log-level")
     async def set_log_level(request: Request, wanted: LogLevel) -> LogLevel:
         log.warning("%s sets the log level to %s", _who(request), wanted.level)  # shows at every level but error
-        logs.set_level(wanted.level)
+        await inside.everyone("log-level", wanted.level)
         return wanted
 
     return router

@@ -7,14 +7,32 @@ from pydantic import BaseModel, ConfigDict
 from gateway.http.schemas import ModelState
 
 
+class WorkerStatus(BaseModel):
+    """One worker process; `tasks`: of its event loop; `problem`: why its last look at the repository failed."""
+
+    worker: int
+    pid: int
+    ready: bool
+    draining: bool
+    inflight: int
+    tasks: int
+    problem: str | None
+
+
 class Status(BaseModel):
-    """The gateway as it is now; `config` without secrets."""
+    """The gateway as it is now; `config` without secrets.
+
+    `ready`, `draining`, `inflight`, `tasks` and `problem` are of all workers together, `workers` has them one by one;
+    `models`, `upstreams` and `redis` are what the worker sees that answers.
+    """
 
     version: str
     ready: bool
     draining: bool
     inflight: int
+    tasks: int
     problem: str | None
+    workers: list[WorkerStatus]
     models: dict[str, ModelState]
     upstreams: dict[str, str]
     redis: str

@@ -6,17 +6,19 @@ from contextlib import suppress
 import grpc
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from gateway.errors import SettingsError
+from gateway.grpc_api.reading import CarefulServer
 from gateway.grpc_api.service import SERVICE, Service
+from gateway.grpc_api.sturdy import SturdyServer
 
 HEALTH_EVERY_S = 0.1
 BESIDES_INFERENCE = 64  # calls for health and metadata, on top of the inference calls that admission lets in
 
 
 class GrpcServer:
-    """Listens between `start` and `stop`, on the running loop."""
+    """Listens between `start` and `stop`, on the running loop. `open_timeout_s`: for a connection to be ready."""
 
     def __init__(
         self,
@@ -25,28 +27,43 @@ class GrpcServer:
         *,
         max_message_bytes: int,
         max_calls: int,
+        connection_age_s: float | None,
+        open_timeout_s: float,
         credentials: grpc.ServerCredentials | None,
+        shares_port: bool,
     ) -> None:
         self._service, self._address, self._credentials = service, address, credentials
+        self._connection_age_s = connection_age_s
         self._max_message_bytes, self._max_calls = max_message_bytes, max_calls + BESIDES_INFERENCE
-        self._server: grpc.aio.Server | None = None
+        self._open_timeout_s = open_timeout_s
+        self._shares_port = shares_port  # with other workers; their supervisor keeps strangers off it
+        self._server: SturdyServer | None = None
         self._health = health.aio.HealthServicer()
         self._watch: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Listen; SettingsError when the port cannot be had."""
         options = [
-            ("grpc.so_reuseport", 0),  # two gateways on one port would share its calls, and nobody would know
+            # Two gateways on one port would share its calls, and nobody would know: only workers of one may.
+            ("grpc.so_reuseport", int(self._shares_port)),
             ("grpc.max_receive_message_length", self._max_message_bytes),
             ("grpc.max_concurrent_streams", self._max_calls),
+            # TLS and HTTP/2's first frames; gRPC itself waits two minutes
+            ("grpc.server_handshake_timeout_ms", int(self._open_timeout_s * 1e3)),
             ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
             ("grpc.keepalive_time_ms", 60_000),  # a peer that vanished without a word
             ("grpc.keepalive_timeout_ms", 10_000),
         ]
-        server = self._server = grpc.aio.server(options=options, maximum_concurrent_rpcs=self._max_calls)
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, self._service.handlers()),))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        if self._connection_age_s is not None:
+            # Clients are asked to connect anew, calls in flight end in peace. So they have left a gateway that drains
+            # before it closes: closing cancels a call that arrives at that moment. And a new gateway gets its share.
+            options.append(("grpc.max_connection_age_ms", int(self._connection_age_s * 1000)))
+        server = self._server = SturdyServer(options, self._max_calls)
+        server.add_registered_method_handlers(SERVICE, self._service.handlers())
+        careful = CarefulServer(server, self._open_timeout_s)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, careful)
+        described = reflection.aio.ReflectionServicer((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME))
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(described, careful)
         try:
             if self._credentials is None:
                 server.add_insecure_port(self._address)

@@ -15,6 +15,7 @@ from gateway.access import CLIENT_LEFT, AccessLog
 from gateway.call import Call
 from gateway.errors import GatewayError
 from gateway.grpc_api.messages import read_infer, write_infer, write_metadata
+from gateway.grpc_api.reading import Decode, read_message
 from gateway.headers import RequestLimits
 from gateway.oip import version_number
 from gateway.security.gate import Gate
@@ -57,7 +58,6 @@ class Service:
         handlers = {name: self._unary(name, *method) for name, method in methods.items()}
         handlers["ModelStreamInfer"] = grpc.stream_stream_rpc_method_handler(
             refuse_stream,
-            request_deserializer=service_pb2.ModelInferRequest.FromString,
             response_serializer=service_pb2.ModelStreamInferResponse.SerializeToString,
         )
         return handlers
@@ -101,15 +101,15 @@ class Service:
         return answer
 
     def _unary(self, method: str, route: str, work: Work, needs_key: bool) -> "grpc.RpcMethodHandler[Any, Any]":  # noqa: FBT001
-        async def handle(request: Any, context: Any) -> Any:
-            return await self._answer(request, context, route, work, needs_key=needs_key)
-
         asked, given = _messages(method)
-        return grpc.unary_unary_rpc_method_handler(
-            handle, request_deserializer=asked.FromString, response_serializer=given.SerializeToString
-        )
 
-    async def _answer(self, request: Any, context: Any, route: str, work: Work, *, needs_key: bool) -> Any:
+        async def handle(_: Any, context: Any) -> Any:
+            return await self._answer(asked.FromString, context, route, work, needs_key=needs_key)
+
+        # A stream of one message, the same on the wire: so that it can be read by hand.
+        return grpc.stream_unary_rpc_method_handler(handle, response_serializer=given.SerializeToString)
+
+    async def _answer(self, decode: Decode, context: Any, route: str, work: Work, *, needs_key: bool) -> Any:
         """Answer one call; errors of the tree become statuses here, whoever raised them."""
         given = {name.encode(): _bytes(value) for name, value in context.invocation_metadata()}
         call = Call(headers.request_id(given), given)
@@ -123,7 +123,7 @@ class Service:
                 call.deadline_s = call.started_s + min(left_s, self.limits.max_deadline_ms / 1e3)
             if needs_key:
                 await self.gate.admit(call)
-            answer = await work(call, request)
+            answer = await work(call, await read_message(context, decode, call.deadline_s))
             context.set_trailing_metadata(_trailing(call))
         except GatewayError as error:
             status = http_errors.STATUS[type(error)]

@@ -6,9 +6,13 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 1\r\nconnection: close\r\n\r\n"
-TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+from gateway.http import secure_headers
+
+BAD = b"400 Bad Request"
+TOO_LATE = b"408 Request Timeout"
+TOO_LARGE = b"431 Request Header Fields Too Large"
+TOO_MANY = b"503 Service Unavailable\r\nretry-after: 1"
+CLOSING = ((b"content-length", b"0"), (b"connection", b"close"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,10 @@ class Connection(HttpToolsProtocol):
         self._in_head = False
         super().on_headers_complete()
 
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # uvicorn's signature and its name
+        """Refuse what is no HTTP."""
+        self._refuse(BAD)
+
     def _expect_head(self) -> None:
         self._in_head, self._head_bytes = True, 0
         self._timer = self.loop.call_later(self._limits.timeout_s, self._refuse, TOO_LATE)
@@ -74,12 +82,22 @@ class Connection(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
 
-    def _refuse(self, answer: bytes) -> None:
+    def _refuse(self, status: bytes) -> None:
+        """Close, and say why unless that would land in the answer to another request."""
         self._stop_timer()
         if not self.transport.is_closing():
-            if self.cycle is None or self.cycle.response_complete:  # else it would land in another request's answer
-                self.transport.write(answer)
+            if self._is_free_to_answer():
+                headers = [*self.server_state.default_headers, *secure_headers.API, *CLOSING]
+                lines = b"".join([b"%b: %b\r\n" % header for header in headers])
+                self.transport.write(b"HTTP/1.1 %b\r\n%b\r\n" % (status, lines))
             self.transport.close()
+
+    def _is_free_to_answer(self) -> bool:
+        """Whether the next answer on this connection belongs to the request that is being read."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            return True
+        return cycle.more_body and not cycle.response_started and not self.pipeline
 
 
 class Corked:

@@ -1,4 +1,4 @@
-"""Rate limits: a token bucket a key, as the Generic Cell Rate Algorithm; in this process, or shared through Redis."""
+"""Rate limits: a token bucket a key, as the Generic Cell Rate Algorithm; in this process, or shared."""
 
 import time
 from dataclasses import dataclass
@@ -30,16 +30,16 @@ def decide(now_s: float, full_at_s: float, rate: Rate) -> Decision:
 
 
 class SharedBuckets(Protocol):
-    """Buckets that several gateways share."""
+    """Buckets that several processes share."""
 
     async def take(self, name: str, rate: Rate) -> float | None:
         """Return for how many seconds a request must wait, 0 when it may pass, None when nobody knows now."""
 
 
 class RateLimiter:
-    """Counts the requests of each key, all of its doors together."""
+    """Counts the requests of each key, all of its doors together, in the first of the buckets that can tell."""
 
-    def __init__(self, metrics: Metrics, shared: SharedBuckets | None = None) -> None:
+    def __init__(self, metrics: Metrics, *shared: SharedBuckets) -> None:
         self._shared, self._shed = shared, metrics.shed.labels("rate")
         self._full_at_s: dict[str, float] = {}  # as many as there are names in the keys file
 
@@ -47,8 +47,10 @@ class RateLimiter:
         """Raise RateLimitedError when the caller's bucket is empty."""
         if (rate := caller.rate) is None:
             return
-        wait_s = None if self._shared is None else await self._shared.take(caller.name, rate)
-        if wait_s is None:
+        for buckets in self._shared:
+            if (wait_s := await buckets.take(caller.name, rate)) is not None:
+                break
+        else:
             wait_s = self._take(caller.name, rate)
         if wait_s > 0:
             self._shed.inc()

@@ -3,23 +3,18 @@
 import asyncio
 import logging
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gateway.breaker import Breaker
 from gateway.caller import Rate
-from gateway.errors import SettingsError
 from gateway.metrics import Metrics
+from gateway.redis_pool import WARM_CONNECTIONS, connections
 
 log = logging.getLogger(__name__)
 
 TIMEOUT_S = 0.01
 PROBE_EVERY_S = 2.0
-PROBE_TIMEOUT_S = 1.0
-MAX_CONNECTIONS = 32
-WARM_CONNECTIONS = 4  # made by the probe: a connection over TLS takes longer than a request may wait
 PREFIX = "retort:rate:"
 
 # `rate_limit.decide` in microseconds of Redis' own clock, so that gateways with different clocks agree. Redis runs a
@@ -41,18 +36,7 @@ class RedisBuckets:
     """Made anywhere, used on the running loop; `watch` for ever beside it, `close` at the end."""
 
     def __init__(self, url: str, metrics: Metrics) -> None:
-        try:
-            pool = BlockingConnectionPool.from_url(
-                url,
-                max_connections=MAX_CONNECTIONS,
-                timeout=PROBE_TIMEOUT_S,
-                socket_timeout=PROBE_TIMEOUT_S,
-                socket_connect_timeout=PROBE_TIMEOUT_S,
-                retry=Retry(NoBackoff(), 0),  # the default tries again for seconds
-            )
-        except ValueError:  # its sentence would repeat the address, which may hold a password
-            raise SettingsError("RETORT_REDIS_URL must be redis://, rediss:// or unix://") from None
-        self._redis = Redis(connection_pool=pool)
+        self._redis = Redis(connection_pool=connections(url))
         self._script = self._redis.register_script(TAKE)
         self._breaker, self._metrics = Breaker(), metrics
 

@@ -10,6 +10,7 @@ from gateway.errors import VersionRejectedError
 
 SCHEMA_VERSION = 1
 TASKS = ("classification", "ranking", "regression")
+KIND = {"kind": "token-sum", "dtype": "int8", "normalised": "l2"}  # what cache/embedder.py computes
 T = TypeVar("T")
 
 
@@ -19,6 +20,16 @@ class File:
 
     sha256: str
     bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedderFacts:
+    """The table of token vectors, `file`: INT8 [vocab_size, width]. `start_threshold` is what to expect of `score`."""
+
+    file: str
+    width: int
+    score: str | None
+    start_threshold: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +53,7 @@ class Manifest:
     edges: Mapping[str, tuple[int, ...]]
     config_sha256: str
     files: Mapping[str, File]
+    embedder: EmbedderFacts | None = None  # None: no semantic cache
 
 
 def digest_of(content: bytes) -> str:
@@ -84,6 +96,7 @@ def parse(content: bytes, *, model: str, version: int) -> Manifest:
         edges=_edges(_get(raw, "edges", dict)),
         config_sha256=_get(raw, "config_sha256", str),
         files={name: _file(name, entry) for name, entry in _get(raw, "files", dict).items()},
+        embedder=_embedder(raw),
     )
     _check(manifest)
     return manifest
@@ -101,6 +114,12 @@ def _check(manifest: Manifest) -> None:
         raise VersionRejectedError("limits.max_tokens is less than one text of tokenizer.max_length tokens")
     if "tokenizer.json" not in manifest.files:
         raise VersionRejectedError("manifest.json lists no tokenizer.json")
+    if (embedder := manifest.embedder) is not None:
+        listed = manifest.files.get(embedder.file)
+        if listed is None or listed.bytes != manifest.vocab_size * embedder.width:
+            raise VersionRejectedError(
+                f"manifest.json lists no {embedder.file} of tokenizer.vocab_size x embedder.width bytes"
+            )
 
 
 def _get(raw: Mapping[str, Any], key: str, kind: type[T], where: str = "") -> T:
@@ -131,6 +150,23 @@ def _edges(raw: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
         if not all(type(length) is int and length > 0 for length in lengths):
             raise VersionRejectedError(f"manifest.json: edges.{name} holds something that is no length of 1 or more")
     return {name: tuple(sorted(lengths)) for name, lengths in edges.items()}
+
+
+def _embedder(raw: Mapping[str, Any]) -> EmbedderFacts | None:
+    """Versions from before there were embedders, and kinds of later times, answer without a semantic cache."""
+    if raw.get("embedder") is None:
+        return None
+    found, replay = _get(raw, "embedder", dict), {} if raw.get("replay") is None else _get(raw, "replay", dict)
+    if any(_get(found, name, str, "embedder.") != known for name, known in KIND.items()):
+        return None
+    return EmbedderFacts(
+        file=_get(found, "file", str, "embedder."),
+        width=_positive(found, "width", "embedder."),
+        score=_get(replay, "score", str, "replay.") if replay else None,
+        start_threshold=None
+        if replay.get("start_threshold") is None
+        else _get(replay, "start_threshold", float, "replay."),
+    )
 
 
 def _file(name: str, entry: Any) -> File:

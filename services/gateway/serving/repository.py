@@ -26,6 +26,7 @@ class StoredVersion:
     manifest: Manifest
     tokenizer_json: bytes
     fingerprint: str
+    embedding_table: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,8 @@ class Repository:
                 raise VersionRejectedError(f"{name} has {size} bytes, manifest.json says {listed.bytes}")
             if sha256 != listed.sha256:
                 raise VersionRejectedError(f"{name} has SHA-256 {sha256}, manifest.json says {listed.sha256}")
-        return StoredVersion(manifest, self._fs.cat_file(f"{folder}/tokenizer.json"), fingerprint)
+        table = self._fs.cat_file(f"{folder}/{manifest.embedder.file}") if manifest.embedder else None
+        return StoredVersion(manifest, self._fs.cat_file(f"{folder}/tokenizer.json"), fingerprint, table)
 
     def _stable(
         self,

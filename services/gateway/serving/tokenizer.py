@@ -53,6 +53,10 @@ class Tokenizer:
         text = texts[0]
         return [self._tokens(self._tokenizer.encode(text) if isinstance(text, str) else self._tokenizer.encode(*text))]
 
+    def encode_all(self, texts: Sequence[Text]) -> list[Tokens]:
+        """Return the tokens of each text in order; blocks, for whoever has no loop."""
+        return self._encode_batch(texts)
+
     def _encode_batch(self, texts: Sequence[Text]) -> list[Tokens]:
         # Also for one text on a thread: `encode` holds the GIL, so 1 MB would stop the loop for a second all the same.
         return [self._tokens(encoding) for encoding in self._tokenizer.encode_batch_fast(list(texts))]

@@ -23,6 +23,9 @@ RESOLVE_TIMEOUT_S = 2.0
 # With another server to turn to, the first may use this share of the budget: whatever it does, the other is left
 # as much time as it took. Less would repeat slow but honest work under load, which makes the load worse.
 FIRST_TRY_SHARE = 0.5
+HELD_LOOKS_EVERY_S = 0.05
+# While no name has an address every call fails: a cluster's name server knows a new pod a moment after it is ready.
+NAMELESS_LOOKS_EVERY_S = 0.25
 NOT_ANSWERED = (UpstreamUnavailableError, DeadlineExceededError)
 
 
@@ -32,9 +35,10 @@ class Triton:
     gRPC's own round_robin inside one channel would hide which address is dead.
     """
 
-    def __init__(self, urls: Sequence[str], metrics: Metrics) -> None:
-        self._urls, self._metrics = urls, metrics
+    def __init__(self, urls: Sequence[str], metrics: Metrics, hold_s: float = 0.0) -> None:
+        self._urls, self._metrics, self._hold_s = urls, metrics, hold_s
         self._resolved: dict[str, list[str]] = {}
+        self._unresolved: set[str] = set()  # what the log has said so of
         self._upstreams: list[Upstream] = []
         self._turn = 0
 
@@ -90,8 +94,11 @@ class Triton:
         for url in self._urls:
             try:
                 self._resolved[url] = await addresses(url)
+                self._unresolved.discard(url)
             except OSError as error:
-                log.warning("cannot resolve %s: %s", url, error)
+                if url not in self._unresolved:
+                    log.warning("cannot resolve %s: %s", url, error)
+                self._unresolved.add(url)
         await self._adopt(address for found in self._resolved.values() for address in found)
 
     async def watch(self, every_s: float) -> None:
@@ -105,20 +112,34 @@ class Triton:
                         probing[upstream] = asyncio.create_task(upstream.watch(every_s))
                 for gone in probing.keys() - set(self._upstreams):
                     probing.pop(gone).cancel()
-                await asyncio.sleep(every_s)
+                await asyncio.sleep(every_s if self._upstreams else min(every_s, NAMELESS_LOOKS_EVERY_S))
         finally:
             for task in probing.values():
                 task.cancel()
             await asyncio.gather(*probing.values(), return_exceptions=True)
 
     async def _call(self, method: str, request: Any, timeout_s: float, metadata: Metadata = ()) -> Any:
+        """Call one Triton; while none is available wait for one, so that none need run as long as nobody asks."""
+        now_s = time.monotonic()
+        end_s, held_until_s = now_s + timeout_s, now_s + min(timeout_s, self._hold_s)
+        while True:
+            try:
+                return await self._once(method, request, end_s, metadata)
+            except UpstreamUnavailableError as error:
+                if time.monotonic() + HELD_LOOKS_EVERY_S >= held_until_s:
+                    raise self._counted(error) from error.__cause__
+            except GatewayError as error:
+                raise self._counted(error) from error.__cause__
+            await asyncio.sleep(HELD_LOOKS_EVERY_S)
+
+    async def _once(self, method: str, request: Any, end_s: float, metadata: Metadata) -> Any:
         """Call one Triton, and another once more when the first did not answer and time is left."""
-        end_s = time.monotonic() + timeout_s
+        timeout_s = end_s - time.monotonic()
         if timeout_s <= 0:
             raise DeadlineExceededError("the deadline passed before the model was asked")
         first = self._next()
         if first is None:
-            raise self._counted(UpstreamUnavailableError(f"no model server answers: {self._describe()}"))
+            raise UpstreamUnavailableError(f"no model server answers: {self._describe()}")
         share = FIRST_TRY_SHARE if self._has_other(first) else 1.0
         try:
             return await self._try(first, method, request, timeout_s * share, metadata)
@@ -136,7 +157,7 @@ class Triton:
                 self._metrics.upstream_retries.labels(failure.code).inc()
             else:
                 return response
-        raise self._counted(failure) from cause
+        raise failure from cause
 
     async def _try(self, upstream: Upstream, method: str, request: Any, timeout_s: float, metadata: Metadata) -> Any:
         if method == "ModelInfer":

@@ -4,13 +4,14 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
 import grpc.aio
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-from gateway.breaker import MAX_FAILURES, Breaker
+from gateway.breaker import FIRST_BACKOFF_S, MAX_FAILURES, Breaker
 from gateway.errors import (
     DeadlineExceededError,
     GatewayError,
@@ -24,8 +25,9 @@ from gateway.trace_context import Metadata
 log = logging.getLogger(__name__)
 
 PROBE_TIMEOUT_S = 1.0
-# A caller in a hurry proves nothing about the server; silence for as long as a probe waits does.
-SILENCE_S = PROBE_TIMEOUT_S
+# A caller in a hurry proves nothing about the server; silence for about as long as a probe waits does.
+SILENCE_S = 0.9 * PROBE_TIMEOUT_S
+INFER = "ModelInfer"
 # gRPC's own back-off grows to two minutes; a Triton that came back must be found within a second.
 OPTIONS = [
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -39,8 +41,20 @@ OPTIONS = [
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class Example:
+    """An inference that the server answered within `took_s`; 0: that it was asked."""
+
+    request: Any
+    took_s: float
+
+
 class Upstream:
-    """One address. Made on the running loop; nothing connects before the first call."""
+    """One address. Made on the running loop; nothing connects before the first call.
+
+    A server that says it is ready and infers nothing is in doubt until an inference is answered. The probe repeats one
+    that was answered before, so no caller waits for the trial.
+    """
 
     def __init__(self, address: str, metrics: Metrics) -> None:
         self.address = address
@@ -48,6 +62,8 @@ class Upstream:
         self._seen = "unknown"
         self._metrics = metrics
         self._doubt = asyncio.Event()
+        self._example: Example | None = None  # the last inference that was answered
+        self._trial: Example | None = None  # what the next probe must repeat; None: nobody doubts that it infers
         self._channel = grpc.aio.insecure_channel(address, options=OPTIONS)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         metrics.upstream_breaker.labels(address).set(0)
@@ -68,18 +84,27 @@ class Upstream:
         try:
             response = await getattr(self._stub, method)(request, timeout=timeout_s, metadata=metadata)
         except grpc.aio.AioRpcError as error:
+            if method == INFER and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                self._trial = self._trial or self._example or Example(request, 0.0)
+                self._doubt.set()
             if self._is_silence(error, time.monotonic() - started_s):
                 self._failed()
             raise
-        self._answered()
+        if method == INFER:
+            self._trial, self._example = None, Example(request, time.monotonic() - started_s)
+        if self._trial is None:
+            self._answered()
         return response
 
     async def probe(self) -> None:
-        """Ask once whether the server is ready; for an open breaker this is the half-open trial."""
+        """Ask once whether the server is ready, and in doubt for an inference: an open breaker's half-open trial."""
         try:
             response = await self._stub.ServerReady(service_pb2.ServerReadyRequest(), timeout=PROBE_TIMEOUT_S)
             seen = "ready" if response.ready else "not ready"
-            self._answered()
+            if self._trial is None:
+                self._answered()
+            elif not await self._tried(self._trial):
+                seen += " but does not infer"
         except grpc.aio.AioRpcError as error:
             seen = f"unreachable ({error.code().name})"
             self._failed()
@@ -99,9 +124,9 @@ class Upstream:
                 self._metrics.upstream_calls.labels(GatewayError.code).inc()
                 log.exception("unforeseen error while probing %s; the next probe comes all the same", self.address)
             wait_s = self.breaker.probe_in_s(every_s)
-            if self.breaker.failures:
-                await asyncio.sleep(wait_s)
-            else:
+            # Also in health: callers in a hurry raise doubts all the time, and each would cost an inference.
+            await asyncio.sleep(wait_s if self.breaker.failures else min(wait_s, FIRST_BACKOFF_S))
+            if not self.breaker.failures:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._doubt.wait(), wait_s)
 
@@ -111,6 +136,22 @@ class Upstream:
         for gauge in (self._metrics.upstream_up, self._metrics.upstream_breaker):
             with suppress(KeyError):
                 gauge.remove(self.address)
+
+    async def _tried(self, example: Example) -> bool:
+        """Repeat an inference; return whether it was answered, be it with an error."""
+        request = service_pb2.ModelInferRequest()
+        request.CopyFrom(example.request)
+        timeout_s = max(PROBE_TIMEOUT_S, 2 * example.took_s)
+        request.parameters["timeout"].int64_param = int(timeout_s * 1e6)
+        try:
+            await self.call(INFER, request, timeout_s)
+        except grpc.aio.AioRpcError as error:
+            if self._is_silence(error, timeout_s):
+                return False
+            # It talks. The version may be gone: the next doubt brings its own example.
+            self._trial = self._example = None
+            self._answered()
+        return True
 
     def _is_silence(self, error: grpc.aio.AioRpcError, waited_s: float) -> bool:
         if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import httpx
 import pytest
 
 from gateway.http.connection import Corked
@@ -70,6 +71,41 @@ def test_a_head_that_is_too_large_is_refused(port: int, head: bytes) -> None:
         assert everything(large).startswith(b"HTTP/1.1 431")
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+def test_what_is_no_http_is_refused(port: int, chunked: bool) -> None:
+    sent = (
+        b"POST /predict HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"
+        if chunked
+        else b"nonsense\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as odd:
+        odd.sendall(sent)
+        assert everything(odd).startswith(b"HTTP/1.1 400")
+
+
+def test_nonsense_behind_a_request_is_not_its_answer(port: int) -> None:
+    body = b'{"text": "good"}'
+    head = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body)
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as odd:
+        odd.sendall(head + body + b"nonsense\r\n\r\n")
+        assert b"400" not in everything(odd)[:20]
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [(b"nonsense\r\n\r\n", b"400"), (b"", b"408"), (b"GET / HTTP/1.1\r\nx: " + b"a" * 5000, b"431")],
+)
+def test_an_answer_without_the_application_is_as_careful_as_its_own(port: int, sent: bytes, status: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as refused:
+        refused.sendall(sent)
+        answer = everything(refused)
+    assert answer.startswith(b"HTTP/1.1 " + status)
+    own = httpx.get(f"http://127.0.0.1:{port}/healthz").headers
+    for name in ("cache-control", "content-security-policy", "x-content-type-options"):
+        assert f"\r\n{name}: {own[name]}\r\n".encode() in answer
+    assert answer.endswith(b"\r\nconnection: close\r\n\r\n")
+
+
 def test_a_slow_body_is_not_a_slow_head(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=5) as slow:
         slow.sendall(b"POST /v2/repository/index HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n")
@@ -89,7 +125,10 @@ def test_connections_are_bounded_and_free_again(port: int) -> None:
             connection.sendall(request)
             assert b"200 OK" in connection.recv(65536)
         with socket.create_connection(("127.0.0.1", port), timeout=5) as refused:
-            assert everything(refused).startswith(b"HTTP/1.1 503")
+            answer = everything(refused)
+            assert answer.startswith(b"HTTP/1.1 503")
+            assert b"\r\nretry-after: 1\r\n" in answer
+            assert b"\r\nx-content-type-options: nosniff\r\n" in answer
         opened[0].sendall(request)
         assert b"200 OK" in opened[0].recv(65536)
     wait_until(lambda: status(f"http://127.0.0.1:{port}/healthz") == 200, 5)

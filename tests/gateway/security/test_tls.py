@@ -3,9 +3,11 @@
 import asyncio
 import logging
 import shutil
+import socket
 import ssl
+import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +25,8 @@ from tests.gateway.processes import environment, process, wait_until
 from tests.ports import free_ports
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="the openssl command is not installed")
+
+HANDSHAKE_S = 1
 
 
 @asynccontextmanager
@@ -142,6 +146,7 @@ def secured(published: Path, tmp_path: Path) -> Iterator[Secured]:
         tls_key_file=key,
         gateway_secrets_poll_s=0.05,
         gateway_drain_s=0,
+        gateway_head_timeout_s=HANDSHAKE_S,
     )
     log = tmp_path / "gateway.log"
 
@@ -195,3 +200,20 @@ def test_every_door_is_secured_and_follows_the_certificate(secured: Secured, tmp
     wait_until(follows, 5)
     assert grpc_is_ready(secured, second)
     assert not grpc_is_ready(secured, first)
+
+
+@pytest.mark.parametrize("begun", [b"", b"\x16\x03\x01\x02\x00\x01"])
+def test_a_handshake_that_never_ends_is_cut_off(secured: Secured, begun: bytes) -> None:
+    with ExitStack() as stack:
+        doors = {}
+        for name in ("http", "grpc", "admin"):
+            address = ("127.0.0.1", getattr(secured, name))
+            doors[name] = stack.enter_context(socket.create_connection(address, timeout=HANDSHAKE_S + 2))
+            doors[name].sendall(begun)
+        started_s = time.monotonic()
+        for name, door in doors.items():
+            with suppress(ConnectionError):
+                while door.recv(4096):
+                    pass
+            assert time.monotonic() - started_s < HANDSHAKE_S + 1, name
+        assert time.monotonic() - started_s > HANDSHAKE_S / 2

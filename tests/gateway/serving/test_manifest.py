@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import VersionRejectedError
-from gateway.serving.manifest import digest_of, parse
+from gateway.serving.manifest import EmbedderFacts, digest_of, parse
 
 
 @pytest.fixture
@@ -28,6 +28,46 @@ def test_reads_what_training_wrote(published: Path) -> None:
     assert manifest.digest == digest_of(raw)
     assert (manifest.labels, manifest.max_length, manifest.pair) == (("negative", "positive"), 32, False)
     assert set(manifest.files) == {"model.onnx", "tokenizer.json"}
+
+
+EMBEDDER = {"file": "model.onnx", "width": 2, "kind": "token-sum", "dtype": "int8", "normalised": "l2"}
+REPLAY = {"score": "s", "start_threshold": 1.7}
+
+
+def with_embedder(content: dict[str, Any], **changes: object) -> dict[str, Any]:
+    """The manifest with an embedder whose table is as large as it says."""
+    files = content["files"] | {"model.onnx": content["files"]["model.onnx"] | {"bytes": 2 * 20 + 2}}
+    tokenizer = content["tokenizer"] | {"vocab_size": 21}
+    return content | {"embedder": EMBEDDER, "replay": REPLAY, "files": files, "tokenizer": tokenizer} | changes
+
+
+def test_an_embedder_is_read_with_its_replay(content: dict[str, Any]) -> None:
+    assert read(with_embedder(content)).embedder == EmbedderFacts("model.onnx", 2, "s", 1.7)
+    closed = read(with_embedder(content, replay=REPLAY | {"start_threshold": None})).embedder
+    assert closed == EmbedderFacts("model.onnx", 2, "s", None)
+    assert read(with_embedder(content, replay=None)).embedder == EmbedderFacts("model.onnx", 2, None, None)
+
+
+def test_versions_without_an_embedder_or_with_a_later_kind_answer_without(content: dict[str, Any]) -> None:
+    del content["embedder"], content["replay"]
+    assert read(content).embedder is None
+    assert read(content | {"embedder": None}).embedder is None
+    assert read(with_embedder(content, embedder=EMBEDDER | {"kind": "later"})).embedder is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"embedder": EMBEDDER | {"width": 3}}, "lists no model.onnx of"),
+        ({"embedder": EMBEDDER | {"file": "table"}}, "lists no table of"),
+        ({"embedder": {"width": 2}}, "lacks embedder.kind"),
+        ({"embedder": 2}, "embedder is not of type dict"),
+        ({"replay": REPLAY | {"start_threshold": "high"}}, "replay.start_threshold is not of type float"),
+    ],
+)
+def test_a_wrong_embedder_is_named(content: dict[str, Any], changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(VersionRejectedError, match=message):
+        read(with_embedder(content, **changes))
 
 
 def test_unknown_keys_are_ignored(content: dict[str, Any]) -> None:

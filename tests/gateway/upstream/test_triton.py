@@ -59,7 +59,7 @@ async def test_the_budget_travels_and_bounds_the_call(fake_triton: FakeTriton) -
     triton = Triton([fake_triton.url], Metrics())
     await triton.open()
     await triton.infer(request(), 2.0)
-    assert fake_triton.requests[0].parameters["timeout"].int64_param == 2_000_000
+    assert fake_triton.requests[0].parameters["timeout"].int64_param == pytest.approx(2_000_000, rel=0.01)
     fake_triton.delay_s = 5.0
     started_s = time.monotonic()
     with pytest.raises(DeadlineExceededError):
@@ -68,6 +68,28 @@ async def test_the_budget_travels_and_bounds_the_call(fake_triton: FakeTriton) -
     with pytest.raises(DeadlineExceededError):
         await triton.infer(request(), 0.0)
     assert len(fake_triton.requests) == 2
+    await triton.close()
+
+
+async def test_a_call_is_held_until_a_server_comes_or_its_time_is_over(fake_triton: FakeTriton) -> None:
+    metrics = Metrics()
+    await fake_triton.stop()
+    triton = Triton([fake_triton.url], metrics, hold_s=2.0)
+    await triton.open()
+    watch = asyncio.create_task(triton.watch(0.05))
+    started_s = time.monotonic()
+    with pytest.raises(UpstreamUnavailableError, match="no model server answers"):
+        await triton.infer(request(), 5.0)
+    assert 1.9 < time.monotonic() - started_s < 4
+    assert metrics.registry.get_sample_value("retort_upstream_calls_total", {"result": "upstream_unavailable"}) == 1
+    held = asyncio.create_task(triton.infer(request(), 5.0))
+    await asyncio.sleep(0.3)
+    assert not held.done()
+    await fake_triton.start(int(fake_triton.url.rpartition(":")[2]))
+    await held
+    assert len(fake_triton.requests) == 1
+    watch.cancel()
+    await asyncio.gather(watch, return_exceptions=True)
     await triton.close()
 
 
@@ -226,6 +248,33 @@ async def test_a_host_name_becomes_one_upstream_per_address(monkeypatch: pytest.
     assert triton._upstreams[0] is kept
     await triton.resolve()
     assert list(triton.states) == ["10.0.0.2:8001", "10.0.0.3:8001"]
+    await triton.close()
+
+
+async def test_a_name_without_an_address_is_looked_up_again_soon_and_told_of_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    looks = 0
+
+    async def scripted(_: str) -> list[str]:
+        nonlocal looks
+        looks += 1
+        if looks < 4:
+            raise OSError("no such name")
+        return ["127.0.0.1:1"]
+
+    monkeypatch.setattr("gateway.upstream.triton.addresses", scripted)
+    triton = Triton(["triton:8001"], Metrics())
+    await triton.open()
+    watch = asyncio.create_task(triton.watch(30.0))
+
+    async def is_known() -> bool:
+        return bool(triton.states)
+
+    await until(is_known, 5.0)
+    assert caplog.text.count("cannot resolve triton:8001: no such name") == 1
+    watch.cancel()
+    await asyncio.gather(watch, return_exceptions=True)
     await triton.close()
 
 

@@ -1,5 +1,7 @@
 """Health doors: `/healthz` says that the process lives, `/readyz` whether traffic should come and what is wrong."""
 
+from collections.abc import Callable
+
 from fastapi import APIRouter
 from starlette.responses import JSONResponse, Response
 
@@ -10,7 +12,7 @@ from gateway.serving.catalog import Catalog
 from gateway.upstream.triton import Triton
 
 
-def health_router(catalog: Catalog, triton: Triton, lifecycle: Lifecycle) -> APIRouter:
+def health_router(catalog: Catalog, triton: Triton, lifecycle: Lifecycle, is_ready: Callable[[], bool]) -> APIRouter:
     """Return the health doors. Triton's state is detail: a readiness that needs it would deadlock scale-to-zero."""
     router = APIRouter(tags=["health"])
 
@@ -20,11 +22,11 @@ def health_router(catalog: Catalog, triton: Triton, lifecycle: Lifecycle) -> API
 
     @router.get("/readyz", response_model=Readiness, responses={503: {"model": Readiness}})
     async def readyz() -> Response:
-        ready = catalog.is_ready and not lifecycle.draining
+        ready = is_ready()
         readiness = Readiness(
             ready=ready,
             draining=lifecycle.draining,
-            problem=catalog.problem,
+            problem=catalog.problem or (None if lifecycle.others_ready else "another worker cannot answer yet"),
             models=states.of(catalog),
             upstreams=dict(triton.states),
         )

@@ -1,0 +1,1 @@
+"""Evidence from counts: tests that may be looked at as often as one likes. Imports nothing of ours."""

@@ -1,0 +1,1 @@
+"""Several serving processes, and the supervisor that starts and watches them."""
