@@ -14,7 +14,7 @@ up: .up ## install, train the demo model if there is none, serve it on this mach
 	@$(BIN)/retort up
 
 test: .test ## install everything and run the whole suite
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile # most of it waits for processes; a file's tests share servers
 
 lint: .test ## formatting, lint, types and the import rules
 	$(BIN)/ruff format --check .
