@@ -89,7 +89,11 @@ def build(settings: Settings, shared: Shared | None = None) -> Gateway:
         rates.append(shared.buckets)
     admission = Admission(max_inflight, metrics)
     predictor = Predictor(
-        catalog, admission, max_texts=settings.gateway_max_texts, log_text_share=settings.gateway_log_text_share
+        catalog,
+        admission,
+        max_texts=settings.gateway_max_texts,
+        max_text_chars=settings.gateway_max_text_chars,
+        log_text_share=settings.gateway_log_text_share,
     )
     gate = Gate(secrets.keys, RateLimiter(metrics, *rates))
     limits = RequestLimits(

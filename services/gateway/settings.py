@@ -63,6 +63,8 @@ class Settings(BaseModel):
     gateway_max_connections: int = Field(4096, ge=1, description="HTTP connections at once, per worker; more get 503")
     gateway_max_body_bytes: int = Field(1 << 20, ge=1)
     gateway_max_texts: int = Field(256, ge=1, description="texts of one call")
+    # More than 8,192 tokens, which few encoders read, hardly use; all of a text is tokenized before it is cut.
+    gateway_max_text_chars: int = Field(40_000, ge=1, description="characters of one text, or of both of a pair")
     gateway_max_inflight: int = Field(1024, ge=1, description="requests inside at once, all workers; more get 429")
     gateway_max_queue_rows: int = Field(2048, ge=1, description="rows that wait for a batch, per target, worker")
     gateway_batch_rows: int = Field(16, ge=1)
