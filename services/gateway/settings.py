@@ -14,12 +14,14 @@ from gateway.errors import SettingsError
 
 PREFIX = "RETORT_"
 SECRET = re.compile(r"://[^/]*@")
-# Names of the product's other parts in the same environment: theirs to check, not ours.
-OTHER_PARTS = (
-    *("ADMIN_", "BENCH_", "CACHE", "INSTANCES", "LOADER_", "LOG_", "REDIS_", "ROLLOUT_", "TARGET", "THREADS"),
-    *("TRAIN_", "TRITON_"),
+# Settings of the product's other parts, which may be in the same environment: the model server's, the command line's.
+OTHERS = frozenset(
+    {
+        *("INSTANCES", "LOADER_GRACE_S", "LOADER_POLL_S", "LOADER_PORT", "TARGET", "THREADS", "TRITON_API_KEY"),
+        *("TRITON_GRPC_PORT", "TRITON_HOME", "TRITON_HOST", "TRITON_HTTP_PORT", "TRITON_METRICS_PORT"),
+        *("TRITON_TENSORRT", "API_KEY", "BENCH_NOOP_PORT", "CACHE"),
+    }
 )
-OTHERS = frozenset({"API_KEY", "TRITON_HOST", "TRITON_HTTP_PORT", "TRITON_GRPC_PORT", "TRITON_METRICS_PORT"})
 
 
 class Settings(BaseModel):
@@ -117,10 +119,9 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         key = name.removeprefix(PREFIX)
         if key.lower() in own or key in OTHERS:
             continue
-        near = difflib.get_close_matches(key, [field.upper() for field in own], n=1, cutoff=0.85)
-        if near or not key.startswith(OTHER_PARTS):
-            hint = f"; did you mean {PREFIX}{near[0]}?" if near else ""
-            raise SettingsError(f"{name} is not a setting of Retort{hint}")
+        near = difflib.get_close_matches(key, [*(field.upper() for field in own), *OTHERS], n=1, cutoff=0.85)
+        hint = f"; did you mean {PREFIX}{near[0]}?" if near else ""
+        raise SettingsError(f"{name} is not a setting of Retort{hint}")
     try:
         settings = Settings.model_validate(
             {field: names[PREFIX + field.upper()] for field in own if PREFIX + field.upper() in names}

@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from gateway.errors import SettingsError
-from gateway.settings import load
+from gateway.settings import Settings, load
+from model_server.settings import Settings as ModelServerSettings
 
 
 def test_defaults() -> None:
@@ -30,7 +31,7 @@ def test_settings_do_not_change() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["TRITON_HOST", "TRITON_GRPC_PORT", "LOADER_PORT", "LOADER_POLL_S", "TARGET", "INSTANCES", "THREADS", "ADMIN_KEY"],
+    [*sorted(map(str.upper, ModelServerSettings.model_fields.keys() - Settings.model_fields.keys())), "CACHE"],
 )
 def test_the_other_parts_settings_are_theirs(name: str) -> None:
     load({f"RETORT_{name}": "x", "PATH": "y"})
@@ -43,6 +44,9 @@ def test_the_other_parts_settings_are_theirs(name: str) -> None:
         ("RETORT_TRITON_URL", "RETORT_TRITON_URLS"),
         ("RETORT_HTTP_PRT", "RETORT_HTTP_PORT"),
         ("RETORT_COLOUR", "is not a setting"),
+        *[(f"RETORT_{name}", "is not a setting") for name in ("LOG_TEXT_SHARE", "CACHE_TTL", "ADMIN_TOKEN", "AUT")],
+        ("RETORT_REDIS_ULR", "RETORT_REDIS_URL"),
+        ("RETORT_LOADER_PRT", "RETORT_LOADER_PORT"),
     ],
 )
 def test_an_unknown_setting_is_named(name: str, hint: str) -> None:
