@@ -14,6 +14,7 @@ from gateway.errors import SettingsError
 
 PREFIX = "RETORT_"
 SECRET = re.compile(r"://[^/]*@")
+ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
 # Settings of the product's other parts, which may be in the same environment: the model server's, the command line's.
 OTHERS = frozenset(
     {
@@ -129,6 +130,12 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         raise SettingsError(f"{PREFIX}{str(first['loc'][0]).upper()}: {first['msg']}") from error
+    _check(settings)
+    return settings
+
+
+def _check(settings: Settings) -> None:
+    """Raise SettingsError for an address that is none, and for settings that contradict each other."""
     if not settings.upstreams:
         raise SettingsError(f"{PREFIX}TRITON_URLS names no address; expected host:port[,host:port]")
     if (settings.tls_cert_file is None) != (settings.tls_key_file is None):
@@ -139,8 +146,17 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
             f"{PREFIX}GATEWAY_MAX_INFLIGHT {settings.gateway_max_inflight} is less than one request "
             f"for each of RETORT_WORKERS {settings.workers}"
         )
+    if settings.gateway_max_queue_rows < settings.gateway_max_texts:
+        raise SettingsError(
+            f"{PREFIX}GATEWAY_MAX_QUEUE_ROWS {settings.gateway_max_queue_rows} is less than one call's "
+            f"{PREFIX}GATEWAY_MAX_TEXTS {settings.gateway_max_texts}: such a call would never be answered"
+        )
+    if settings.gateway_deadline_ms > settings.gateway_max_deadline_ms:
+        raise SettingsError(
+            f"{PREFIX}GATEWAY_DEADLINE_MS {settings.gateway_deadline_ms} is more than "
+            f"{PREFIX}GATEWAY_MAX_DEADLINE_MS {settings.gateway_max_deadline_ms}"
+        )
     for url in settings.upstreams:
-        host, _, port = url.rpartition(":")
-        if not host or not port.isdigit():
-            raise SettingsError(f"{PREFIX}TRITON_URLS: {url!r} is not host:port")
-    return settings
+        found = ADDRESS.fullmatch(url)
+        if found is None or not 0 < int(found[1]) <= 65535:
+            raise SettingsError(f"{PREFIX}TRITON_URLS: {url!r} is not host:port, like triton:8001 or [::1]:8001")

@@ -17,10 +17,10 @@ def test_defaults() -> None:
 
 
 def test_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RETORT_TRITON_URLS", "a:1, b:2")
+    monkeypatch.setenv("RETORT_TRITON_URLS", "a:1, b.c-d_e:2,[::1]:8001,10.0.0.1:65535")
     monkeypatch.setenv("RETORT_HTTP_PORT", "0")
     settings = load()
-    assert (settings.upstreams, settings.http_port) == (["a:1", "b:2"], 0)
+    assert (settings.upstreams, settings.http_port) == (["a:1", "b.c-d_e:2", "[::1]:8001", "10.0.0.1:65535"], 0)
 
 
 def test_settings_do_not_change() -> None:
@@ -66,6 +66,21 @@ def test_an_unknown_setting_is_named(name: str, hint: str) -> None:
         ("RETORT_WORKERS", "two"),
         ("RETORT_TRITON_URLS", ""),
         ("RETORT_TRITON_URLS", "triton"),
+        *[
+            ("RETORT_TRITON_URLS", f"triton:8001,{wrong}")
+            for wrong in (
+                "http://triton:8001",
+                "t:99999",
+                "t:0",
+                "::1:8001",
+                "t:\u0668\u0660",
+                "t:8001/v2",
+                ":8001",
+                "a b:1",
+            )
+        ],
+        ("RETORT_GATEWAY_MAX_QUEUE_ROWS", "255"),
+        ("RETORT_GATEWAY_DEADLINE_MS", "60001"),
         ("RETORT_GATEWAY_POLL_S", "0"),
         ("RETORT_GATEWAY_LOG_TEXT_SHARE", "1.1"),
         ("RETORT_GATEWAY_TRACE_SHARE", "1.1"),

@@ -79,6 +79,7 @@ async def test_the_deadline_is_kept(client: httpx.AsyncClient, fake_triton: Fake
 async def test_overload_is_refused_with_a_time_to_come_back(published: Path, fake_triton: FakeTriton) -> None:
     fake_triton.delay_s = 0.2
     limits = {"gateway_batch_rows": "1", "gateway_batches_in_flight": "1", "gateway_max_queue_rows": "2"}
+    limits["gateway_max_texts"] = "2"
     async with started(published, fake_triton.url, **limits) as (_, client):
         answers = await asyncio.gather(*(client.post("/predict", json=BODY) for _ in range(8)))
     statuses = sorted(answer.status_code for answer in answers)
