@@ -141,6 +141,8 @@ def _check(settings: Settings) -> None:
     if (settings.tls_cert_file is None) != (settings.tls_key_file is None):
         missing = "CERT" if settings.tls_cert_file is None else "KEY"
         raise SettingsError(f"{PREFIX}TLS_{missing}_FILE is not set: TLS needs the certificate and its key")
+    if settings.auth == "off" and settings.api_keys_file is not None:
+        raise SettingsError(f"{PREFIX}AUTH=off and {PREFIX}API_KEYS_FILE contradict each other: unset one of them")
     if settings.gateway_max_inflight < settings.workers:
         raise SettingsError(
             f"{PREFIX}GATEWAY_MAX_INFLIGHT {settings.gateway_max_inflight} is less than one request "

@@ -104,6 +104,12 @@ def test_tls_needs_both_files(given: str, missing: str) -> None:
         load({f"RETORT_TLS_{given}_FILE": "x"})
 
 
+def test_keys_that_nobody_would_ask_for_are_refused() -> None:
+    load({"RETORT_AUTH": "off", "RETORT_API_KEYS_FILE": ""})
+    with pytest.raises(SettingsError, match="RETORT_AUTH=off and RETORT_API_KEYS_FILE contradict each other"):
+        load({"RETORT_AUTH": "off", "RETORT_API_KEYS_FILE": "keys"})
+
+
 def test_what_is_shown_holds_no_password() -> None:
     shown = load({"RETORT_REDIS_URL": "rediss://user:p@ss@redis:6379/0", "RETORT_API_KEYS_FILE": "keys"}).shown()
     assert shown["RETORT_REDIS_URL"] == "rediss://***@redis:6379/0"

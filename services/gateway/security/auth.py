@@ -91,8 +91,11 @@ class ApiKeys:
 
 
 def refuse_open_bind(host: str, keys: ApiKeys, *, auth: bool) -> None:
-    """Raise SettingsError when the world could call without a key and nobody said that this is meant."""
-    if keys or not auth or is_loopback(host):
+    """Raise SettingsError when the world could call without a key and nobody said that this is meant; else log it."""
+    if keys or is_loopback(host):
+        return
+    if not auth:
+        log.warning("whoever reaches RETORT_HOST %s may call without a key: RETORT_AUTH is off", host)
         return
     raise SettingsError(
         f"RETORT_HOST {host} is reachable from other machines and there are no API keys: "

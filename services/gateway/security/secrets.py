@@ -21,11 +21,10 @@ class Secrets:
     @classmethod
     def read(cls, settings: Settings) -> "Secrets":
         """Read every file that the settings name. Raises SettingsError, also when anybody could call unasked."""
-        auth = settings.auth == "on"
         keys = ApiKeys.none(settings.host)
-        if auth and settings.api_keys_file is not None:
+        if settings.api_keys_file is not None:
             keys = ApiKeys.read(settings.api_keys_file)
-        refuse_open_bind(settings.host, keys, auth=auth)
+        refuse_open_bind(settings.host, keys, auth=settings.auth == "on")
         admin_keys = certificate = None
         if settings.admin_key_file is not None:
             admin_keys = ApiKeys.read(settings.admin_key_file, "RETORT_ADMIN_KEY_FILE", options=False)

@@ -77,16 +77,20 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
-def test_the_world_needs_keys_or_a_decision(host: str, keys: ApiKeys) -> None:
+def test_the_world_needs_keys_or_a_decision(host: str, keys: ApiKeys, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(SettingsError, match="RETORT_AUTH=off"):
         refuse_open_bind(host, ApiKeys({}), auth=True)
-    refuse_open_bind(host, ApiKeys({}), auth=False)
     refuse_open_bind(host, keys, auth=True)
+    assert not caplog.messages
+    refuse_open_bind(host, ApiKeys({}), auth=False)
+    assert caplog.messages == [f"whoever reaches RETORT_HOST {host} may call without a key: RETORT_AUTH is off"]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
-def test_loopback_needs_none(host: str) -> None:
+def test_loopback_needs_none(host: str, caplog: pytest.LogCaptureFixture) -> None:
     refuse_open_bind(host, ApiKeys({}), auth=True)
+    refuse_open_bind(host, ApiKeys({}), auth=False)
+    assert not caplog.messages
 
 
 def line(key: str, name: str) -> str:
