@@ -35,16 +35,18 @@ def test_a_known_key_has_a_name(keys: ApiKeys) -> None:
     assert [caller.name for caller in keys.callers] == ["alice", "bob"]
 
 
-def test_every_key_is_compared_wherever_the_right_one_is(keys: ApiKeys, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_digest_is_compared_in_constant_time_however_many_keys_there_are(
+    keys: ApiKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
     compared, really = [], hmac.compare_digest
 
-    def compare(one: bytes, other: bytes) -> bool:
+    def compare(one: str, other: str) -> bool:
         compared.append(one)
         return really(one, other)
 
     monkeypatch.setattr(hmac, "compare_digest", compare)
     keys.caller(f"Bearer {KEY}".encode())
-    assert set(compared) == keys.digests
+    assert compared == [hashlib.sha256(KEY.encode()).hexdigest()]
 
 
 def test_without_keys_everybody_calls_and_only_the_owner_of_the_machine_may_everything() -> None:
