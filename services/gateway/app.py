@@ -23,7 +23,7 @@ from gateway.http.api.health import health_router
 from gateway.http.api.oip import infer_routes, metadata_router, triton_router
 from gateway.http.api.predict import predict_routes
 from gateway.http.fallbacks import add_fallbacks
-from gateway.http.hot import HotRoutes
+from gateway.http.hot import HotRoutes, HotTable
 from gateway.http.middleware import DOCS_ASSETS, RequestMiddleware
 from gateway.http.openapi import describe
 from gateway.lifecycle import Lifecycle
@@ -136,8 +136,8 @@ def build(settings: Settings, shared: Shared | None = None) -> Gateway:
     app.include_router(metadata_router(catalog, is_ready, release))
     app.include_router(triton_router(catalog))
     add_fallbacks(app)
-    app.add_middleware(HotRoutes, routes=hot)
-    app.add_middleware(RequestMiddleware, gate=gate, limits=limits, access=access)
+    app.add_middleware(HotRoutes)
+    app.add_middleware(RequestMiddleware, gate=gate, limits=limits, access=access, hot=HotTable(hot))
     grpc = GrpcServer(
         Service(predictor, catalog, is_ready, gate, limits, access, release),
         settings.grpc_address,

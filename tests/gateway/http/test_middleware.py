@@ -163,6 +163,32 @@ async def test_requests_are_counted(published: Path, fake_triton: FakeTriton) ->
         )
 
 
+async def test_who_is_refused_at_the_gate_is_counted_under_the_route_that_was_asked(
+    published: Path, fake_triton: FakeTriton, tmp_path: Path
+) -> None:
+    key = hashlib.sha256(b"slow").hexdigest()
+    (tmp_path / "keys").write_text(f"{key} slow rate=0.01 burst=1\n")
+    async with started(published, fake_triton.url, api_keys_file=str(tmp_path / "keys")) as (gateway, client):
+        paths = {"predict": "/predict", "predict_model": "/v1/models/x/predict", "infer": "/v2/models/x/infer"}
+        for path in [*paths.values(), "/nowhere/1", "/nowhere/2"]:
+            assert (await client.post(path, json=BODY)).status_code == 401
+        slow = {"authorization": "Bearer slow"}
+        refused = [{**slow, "x-route-version": "1"}, {**slow, "content-length": "2000000"}, slow, slow]
+        answers = [await client.post("/predict", json=BODY, headers=headers) for headers in refused]
+        assert [answer.status_code for answer in answers] == [403, 413, 200, 429]
+        counted = {
+            (sample.labels["route"], sample.labels["code"]): sample.value
+            for metric in gateway.metrics.requests.collect()
+            for sample in metric.samples
+            if sample.name.endswith("_total") and sample.labels["code"] != "200"
+        }
+        assert counted == {
+            **{(route, "401"): 1 for route in paths},
+            **{("predict", code): 1 for code in ("403", "413", "429")},
+            ("other", "401"): 2,
+        }
+
+
 async def test_the_log_tells_failures_and_never_the_text(
     client: httpx.AsyncClient, fake_triton: FakeTriton, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -34,13 +34,12 @@ def infer_routes(predictor: Predictor) -> list[HotRoute]:
     """Return the inference doors to `predictor`."""
 
     async def infer(asked: Asked) -> Reply:
-        asked.call.route = "infer"
         inference, form = parse_infer(asked.body, asked.call.headers.get(HEADER_LENGTH))
         version = version_number(asked.path.get("version"))
         return reply(inference, form, await oip.infer(predictor, asked.call, asked.path["model"], version, inference))
 
     return [
-        HotRoute(f"/v2/models/{{model}}{version}/infer", infer, "Infer", InferRequest, InferAnswer)
+        HotRoute(f"/v2/models/{{model}}{version}/infer", "infer", infer, "Infer", InferRequest, InferAnswer)
         for version in ("", "/versions/{version}")
     ]
 
