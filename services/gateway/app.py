@@ -133,8 +133,8 @@ def build(settings: Settings, shared: Shared | None = None) -> Gateway:
     hot = [*predict_routes(predictor), *infer_routes(predictor)]
     describe(app, hot)
     app.include_router(health_router(catalog, triton, lifecycle, is_ready))
-    app.include_router(metadata_router(catalog, is_ready, release))
     app.include_router(triton_router(catalog))
+    app.include_router(metadata_router(catalog, is_ready, release))
     add_fallbacks(app)
     app.add_middleware(HotRoutes)
     app.add_middleware(RequestMiddleware, gate=gate, limits=limits, access=access, hot=HotTable(hot))

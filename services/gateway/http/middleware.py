@@ -49,7 +49,12 @@ class RequestMiddleware:
         body: Body | None = None
         try:
             await self._admit(call, scope["path"])
-            body = Body(receive, max_bytes=self._limits.max_body_bytes, deadline_s=call.deadline_s)
+            body = Body(
+                receive,
+                max_bytes=self._limits.max_body_bytes,
+                deadline_s=call.deadline_s,
+                encoding=call.headers.get(b"content-encoding"),
+            )
             await self._app(scope, body.receive, respond)
         except GatewayError as error:
             if status:

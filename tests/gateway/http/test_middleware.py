@@ -1,6 +1,7 @@
 """What every request goes through: id, deadline, key, headers, metrics, log."""
 
 import asyncio
+import gzip
 import hashlib
 import json
 import logging
@@ -86,6 +87,18 @@ async def test_overload_is_refused_with_a_time_to_come_back(published: Path, fak
     assert set(statuses) == {200, 429}
     refused = next(answer for answer in answers if answer.status_code == 429)
     assert int(refused.headers["retry-after"]) >= 1
+
+
+async def test_a_compressed_body_is_read_and_another_form_is_refused_by_name(client: httpx.AsyncClient) -> None:
+    sent = gzip.compress(json.dumps(BODY).encode())
+    answer = await client.post("/predict", content=sent, headers={"content-encoding": "gzip"})
+    assert answer.json()["prediction"] == "positive"
+    bomb = gzip.compress(bytes(2_000_000))
+    answer = await client.post("/predict", content=bomb, headers={"content-encoding": "gzip"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")
+    answer = await client.post("/predict", content=sent, headers={"content-encoding": "br"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (415, "unsupported_encoding")
+    assert "content-encoding 'br' is not supported" in answer.json()["error"]["message"]
 
 
 async def test_keys(published: Path, fake_triton: FakeTriton, tmp_path: Path) -> None:
