@@ -4,14 +4,16 @@ import gzip
 import random
 import tracemalloc
 import zlib
+from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
-from gateway.errors import GatewayError, InvalidRequestError, TooLargeError, UnsupportedEncodingError
+from gateway.errors import InvalidRequestError, TooLargeError, UnsupportedEncodingError
 from gateway.http.encoding import Decoder, decoder
 
 TEXT = b"a good film, and " * 40
-WRITERS = {b"gzip": gzip.compress, b"deflate": zlib.compress}
+WRITERS: dict[bytes, Callable[[bytes], bytes]] = {b"gzip": gzip.compress, b"deflate": zlib.compress}
 
 
 def decode(encoding: bytes, sent: bytes, *, max_bytes: int = len(TEXT), chunk: int = 7) -> bytes:
@@ -34,8 +36,7 @@ def test_what_was_encoded_comes_out_up_to_the_limit(encoding: bytes, chunk: int)
 @pytest.mark.parametrize(
     "spoil", [lambda sent: sent[:-1], lambda sent: sent + b"x", lambda sent: sent * 2, lambda _: b""]
 )
-def test_what_is_no_whole_stream_is_refused(encoding: bytes, spoil: object) -> None:
-    assert callable(spoil)
+def test_what_is_no_whole_stream_is_refused(encoding: bytes, spoil: Callable[[bytes], bytes]) -> None:
     with pytest.raises(InvalidRequestError, match="content-encoding says"):
         decode(encoding, spoil(WRITERS[encoding](TEXT)), chunk=10_000)
 
@@ -61,10 +62,8 @@ def test_whatever_comes_is_decoded_or_refused() -> None:
         for _ in range(300):
             sent = bytearray(writer(TEXT))
             sent[chance.randrange(len(sent))] = chance.randrange(256)
-            try:
+            with suppress(InvalidRequestError, TooLargeError):
                 decode(encoding, bytes(sent), chunk=chance.choice([1, 5, 100]))
-            except GatewayError as error:
-                assert isinstance(error, InvalidRequestError | TooLargeError)
 
 
 @pytest.mark.parametrize("encoding", [None, b"", b"identity", b" Identity "])
@@ -74,7 +73,7 @@ def test_a_plain_body_needs_no_decoder(encoding: bytes | None) -> None:
 
 @pytest.mark.parametrize("encoding", [b"br", b"zstd", b"gzip, deflate", b"\xff" * 900])
 def test_other_encodings_are_refused_by_name(encoding: bytes) -> None:
-    with pytest.raises(UnsupportedEncodingError, match="content-encoding .* is not supported") as refused:
+    with pytest.raises(UnsupportedEncodingError, match=r"content-encoding .* is not supported") as refused:
         decoder(encoding, 10)
     assert encoding[:40].decode("latin-1") in str(refused.value)
     assert len(str(refused.value)) < 200
