@@ -132,7 +132,7 @@ def build(settings: Settings, shared: Shared | None = None) -> Gateway:
     app = _http(release, lifespan)
     hot = [*predict_routes(predictor), *infer_routes(predictor)]
     describe(app, hot)
-    app.include_router(health_router(catalog, triton, lifecycle, is_ready))
+    app.include_router(health_router(catalog, triton, lifecycle, secrets.keys, is_ready))
     app.include_router(triton_router(catalog))
     app.include_router(metadata_router(catalog, is_ready, release))
     add_fallbacks(app)
