@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -28,7 +27,7 @@ class Shares:
 
 
 class Workload:
-    """Draws texts; a text that cannot be of the asked kind is counted as the kind that it really is.
+    """Draws texts; a text that cannot be of the asked kind is named as the kind that it really is.
 
     `labels` are texts that were never sent, as the served model labels them; `fresh` are other texts.
     A repeat is of a text whose answer has come, and a paraphrase has the label of such a text: what is still under way
@@ -43,13 +42,11 @@ class Workload:
         self._sent: list[str] = []  # the last ones, under way or answered; latest first, as below
         self._answered: list[str] = []
         self._answered_labels: set[str] = set()
-        self.sent: Counter[Kind] = Counter()
 
     def next(self) -> tuple[Kind, str]:
         """The next text and the kind that it is."""
         kind, text = self._choose()
         self._sent = [text, *self._sent[: RECENT - 1]]
-        self.sent[kind] += 1
         return kind, text
 
     def answered(self, text: str) -> None:

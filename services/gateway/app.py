@@ -23,7 +23,7 @@ from gateway.http.api.health import health_router
 from gateway.http.api.oip import infer_routes, metadata_router, triton_router
 from gateway.http.api.predict import predict_routes
 from gateway.http.fallbacks import add_fallbacks
-from gateway.http.hot import HotRoutes
+from gateway.http.hot import HotRoutes, HotTable
 from gateway.http.middleware import DOCS_ASSETS, RequestMiddleware
 from gateway.http.openapi import describe
 from gateway.lifecycle import Lifecycle
@@ -89,7 +89,11 @@ def build(settings: Settings, shared: Shared | None = None) -> Gateway:
         rates.append(shared.buckets)
     admission = Admission(max_inflight, metrics)
     predictor = Predictor(
-        catalog, admission, max_texts=settings.gateway_max_texts, log_text_share=settings.gateway_log_text_share
+        catalog,
+        admission,
+        max_texts=settings.gateway_max_texts,
+        max_text_chars=settings.gateway_max_text_chars,
+        log_text_share=settings.gateway_log_text_share,
     )
     gate = Gate(secrets.keys, RateLimiter(metrics, *rates))
     limits = RequestLimits(
@@ -128,12 +132,12 @@ def build(settings: Settings, shared: Shared | None = None) -> Gateway:
     app = _http(release, lifespan)
     hot = [*predict_routes(predictor), *infer_routes(predictor)]
     describe(app, hot)
-    app.include_router(health_router(catalog, triton, lifecycle, is_ready))
-    app.include_router(metadata_router(catalog, is_ready, release))
+    app.include_router(health_router(catalog, triton, lifecycle, secrets.keys, is_ready))
     app.include_router(triton_router(catalog))
+    app.include_router(metadata_router(catalog, is_ready, release))
     add_fallbacks(app)
-    app.add_middleware(HotRoutes, routes=hot)
-    app.add_middleware(RequestMiddleware, gate=gate, limits=limits, access=access)
+    app.add_middleware(HotRoutes)
+    app.add_middleware(RequestMiddleware, gate=gate, limits=limits, access=access, hot=HotTable(hot))
     grpc = GrpcServer(
         Service(predictor, catalog, is_ready, gate, limits, access, release),
         settings.grpc_address,

@@ -4,6 +4,7 @@ GatewayError
 ├── RequestError                  the caller can mend it
 │   ├── InvalidRequestError           body, text, tensor, parameter or header
 │   ├── TooLargeError                 more bytes than the gateway reads
+│   ├── UnsupportedEncodingError      a body in a form that the gateway does not decode
 │   ├── SlowRequestError              the body did not arrive in time
 │   ├── UnauthenticatedError          no key, or an unknown one
 │   ├── ForbiddenError                a known caller asks for what it may not have
@@ -49,6 +50,12 @@ class TooLargeError(RequestError):
     """More bytes than the gateway reads."""
 
     code = "too_large"
+
+
+class UnsupportedEncodingError(RequestError):
+    """A body in a form that the gateway does not decode."""
+
+    code = "unsupported_encoding"
 
 
 class SlowRequestError(RequestError):

@@ -19,6 +19,7 @@ STATUS: Mapping[type[GatewayError], grpc.StatusCode] = {
     errors.UnknownVersionError: grpc.StatusCode.NOT_FOUND,
     errors.SlowRequestError: grpc.StatusCode.DEADLINE_EXCEEDED,
     errors.TooLargeError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.UnsupportedEncodingError: grpc.StatusCode.UNIMPLEMENTED,
     errors.OverloadedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.RateLimitedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.ModelUnavailableError: grpc.StatusCode.UNAVAILABLE,

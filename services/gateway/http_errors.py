@@ -20,6 +20,7 @@ STATUS: Mapping[type[GatewayError], int] = {
     errors.UnknownVersionError: 404,
     errors.SlowRequestError: 408,
     errors.TooLargeError: 413,
+    errors.UnsupportedEncodingError: 415,
     errors.OverloadedError: 429,
     errors.RateLimitedError: 429,
     errors.ModelUnavailableError: 503,
@@ -44,6 +45,8 @@ def response(error: GatewayError, *, path: str, request_id: str) -> Response:
         answer.headers["retry-after"] = str(math.ceil(error.retry_after_s))
     if isinstance(error, errors.UnauthenticatedError):
         answer.headers["www-authenticate"] = "Bearer"
+    if isinstance(error, errors.UnsupportedEncodingError):
+        answer.headers["accept-encoding"] = "gzip, deflate"
     if isinstance(error, CLOSES):
         answer.headers["connection"] = "close"
     return answer

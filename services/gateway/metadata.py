@@ -1,7 +1,11 @@
 """What the Open Inference Protocol tells about models: the same for both doors."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from tritonclient.grpc import service_pb2
 
 from gateway.caller import Caller
 from gateway.errors import UnknownVersionError
@@ -71,6 +75,15 @@ def describe(target: Target) -> ModelInfo:
             "max_tokens": manifest.max_tokens,
         },
     )
+
+
+async def statistics(catalog: Catalog, caller: Caller, deadline_s: float) -> Any:
+    """Return Triton's ModelStatisticsResponse for all of the caller's models that answer."""
+    targets = [model.target for name, model in sorted(catalog.models.items()) if caller.may_use(name) and model.target]
+    answer = service_pb2.ModelStatisticsResponse()
+    for found in await asyncio.gather(*(target.statistics(deadline_s) for target in targets)):
+        answer.MergeFrom(found)
+    return answer
 
 
 def index(catalog: Catalog, caller: Caller, *, ready_only: bool) -> list[IndexEntry]:

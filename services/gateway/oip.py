@@ -17,6 +17,7 @@ from gateway.serving.tensors import Ints, Prediction, probabilities
 from gateway.serving.tokenizer import Text
 
 MAX_PRIORITY = 2**32 - 1  # Triton's
+MAX_CLASSES = 2**31 - 1  # Triton counts in 32 bits, its message in 64, JSON in as many as one likes
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +144,10 @@ def wanted(name: str, parameters: Mapping[str, Any]) -> Wanted:
     """Return an output as the caller names it; raises InvalidRequestError."""
     refuse_parameters(f"output {name!r}", parameters, allowed=("classification",))
     classes = parameters.get("classification", 0)
-    if type(classes) is not int or classes < 0:
-        raise InvalidRequestError(f"output {name!r}: classification must be a number of classes, not {classes!r}")
+    if type(classes) is not int or not 0 <= classes <= MAX_CLASSES:
+        raise InvalidRequestError(
+            f"output {name!r}: classification must be a number of classes, not {str(classes)[:40]}"
+        )
     return Wanted(name, classes)
 
 

@@ -14,12 +14,15 @@ from gateway.errors import SettingsError
 
 PREFIX = "RETORT_"
 SECRET = re.compile(r"://[^/]*@")
-# Names of the product's other parts in the same environment: theirs to check, not ours.
-OTHER_PARTS = (
-    *("ADMIN_", "BENCH_", "CACHE", "INSTANCES", "LOADER_", "LOG_", "REDIS_", "ROLLOUT_", "TARGET", "THREADS"),
-    *("TRAIN_", "TRITON_"),
+ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
+# Settings of the product's other parts, which may be in the same environment: the model server's, the command line's.
+OTHERS = frozenset(
+    {
+        *("INSTANCES", "LOADER_GRACE_S", "LOADER_POLL_S", "LOADER_PORT", "TARGET", "THREADS", "TRITON_API_KEY"),
+        *("TRITON_GRPC_PORT", "TRITON_HOME", "TRITON_HOST", "TRITON_HTTP_PORT", "TRITON_METRICS_PORT"),
+        *("TRITON_TENSORRT", "API_KEY", "BENCH_NOOP_PORT", "CACHE"),
+    }
 )
-OTHERS = frozenset({"API_KEY", "TRITON_HOST", "TRITON_HTTP_PORT", "TRITON_GRPC_PORT", "TRITON_METRICS_PORT"})
 
 
 class Settings(BaseModel):
@@ -63,6 +66,8 @@ class Settings(BaseModel):
     gateway_max_connections: int = Field(4096, ge=1, description="HTTP connections at once, per worker; more get 503")
     gateway_max_body_bytes: int = Field(1 << 20, ge=1)
     gateway_max_texts: int = Field(256, ge=1, description="texts of one call")
+    # More than 8,192 tokens, which few encoders read, hardly use; all of a text is tokenized before it is cut.
+    gateway_max_text_chars: int = Field(40_000, ge=1, description="characters of one text, or of both of a pair")
     gateway_max_inflight: int = Field(1024, ge=1, description="requests inside at once, all workers; more get 429")
     gateway_max_queue_rows: int = Field(2048, ge=1, description="rows that wait for a batch, per target, worker")
     gateway_batch_rows: int = Field(16, ge=1)
@@ -115,10 +120,9 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         key = name.removeprefix(PREFIX)
         if key.lower() in own or key in OTHERS:
             continue
-        near = difflib.get_close_matches(key, [field.upper() for field in own], n=1, cutoff=0.85)
-        if near or not key.startswith(OTHER_PARTS):
-            hint = f"; did you mean {PREFIX}{near[0]}?" if near else ""
-            raise SettingsError(f"{name} is not a setting of Retort{hint}")
+        near = difflib.get_close_matches(key, [*(field.upper() for field in own), *OTHERS], n=1, cutoff=0.85)
+        hint = f"; did you mean {PREFIX}{near[0]}?" if near else ""
+        raise SettingsError(f"{name} is not a setting of Retort{hint}")
     try:
         settings = Settings.model_validate(
             {field: names[PREFIX + field.upper()] for field in own if PREFIX + field.upper() in names}
@@ -126,18 +130,35 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         raise SettingsError(f"{PREFIX}{str(first['loc'][0]).upper()}: {first['msg']}") from error
+    _check(settings)
+    return settings
+
+
+def _check(settings: Settings) -> None:
+    """Raise SettingsError for an address that is none, and for settings that contradict each other."""
     if not settings.upstreams:
         raise SettingsError(f"{PREFIX}TRITON_URLS names no address; expected host:port[,host:port]")
     if (settings.tls_cert_file is None) != (settings.tls_key_file is None):
         missing = "CERT" if settings.tls_cert_file is None else "KEY"
         raise SettingsError(f"{PREFIX}TLS_{missing}_FILE is not set: TLS needs the certificate and its key")
+    if settings.auth == "off" and settings.api_keys_file is not None:
+        raise SettingsError(f"{PREFIX}AUTH=off and {PREFIX}API_KEYS_FILE contradict each other: unset one of them")
     if settings.gateway_max_inflight < settings.workers:
         raise SettingsError(
             f"{PREFIX}GATEWAY_MAX_INFLIGHT {settings.gateway_max_inflight} is less than one request "
             f"for each of RETORT_WORKERS {settings.workers}"
         )
+    if settings.gateway_max_queue_rows < settings.gateway_max_texts:
+        raise SettingsError(
+            f"{PREFIX}GATEWAY_MAX_QUEUE_ROWS {settings.gateway_max_queue_rows} is less than one call's "
+            f"{PREFIX}GATEWAY_MAX_TEXTS {settings.gateway_max_texts}: such a call would never be answered"
+        )
+    if settings.gateway_deadline_ms > settings.gateway_max_deadline_ms:
+        raise SettingsError(
+            f"{PREFIX}GATEWAY_DEADLINE_MS {settings.gateway_deadline_ms} is more than "
+            f"{PREFIX}GATEWAY_MAX_DEADLINE_MS {settings.gateway_max_deadline_ms}"
+        )
     for url in settings.upstreams:
-        host, _, port = url.rpartition(":")
-        if not host or not port.isdigit():
-            raise SettingsError(f"{PREFIX}TRITON_URLS: {url!r} is not host:port")
-    return settings
+        found = ADDRESS.fullmatch(url)
+        if found is None or not 0 < int(found[1]) <= 65535:
+            raise SettingsError(f"{PREFIX}TRITON_URLS: {url!r} is not host:port, like triton:8001 or [::1]:8001")

@@ -194,10 +194,10 @@ def _say_how_to_use() -> None:
     base = f"http://127.0.0.1:{GATEWAY.number}"
     with _ask(f"{base}/readyz") as response:
         models = json.load(response)["models"]
-    answering = [name for name, model in models.items() if model["stable"] is not None]
+    answering = [name for name, model in models.items() if model["ready"]]
     model = next(name for name in (os.environ.get("RETORT_DEFAULT_MODEL"), DEMO_MODEL, *answering) if name in answering)
     path, body = f"/v1/models/{model}/predict", {"inputs": DEMO_TEXT}
-    if len(models) == 1 or model in (os.environ.get("RETORT_DEFAULT_MODEL"), DEMO_MODEL):
+    if len(answering) == 1 or model in (os.environ.get("RETORT_DEFAULT_MODEL"), DEMO_MODEL):
         path, body = "/predict", {"text": DEMO_TEXT}
     key = os.environ.get("RETORT_API_KEY")
     try:

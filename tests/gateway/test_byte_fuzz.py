@@ -25,10 +25,18 @@ BODIES = [
     b'{"inputs": [{"name": "input_ids", "shape": [1, 2], "datatype": "INT64", "data": [2, 3]}, '
     b'{"name": "attention_mask", "shape": [1, 2], "datatype": "INT64", "data": [1, 1]}]}',
 ]
+# Whole requests: with a few bytes changed their numbers would hardly ever be read as such.
+ODD = [
+    BODIES[2][:-1] + b', "outputs": [{"name": "logits", "parameters": {"classification": %s}}]}' % number
+    for number in (b"-1", b"1.5", b"4294967296", b"9223372036854775808", b"18446744073709551615")
+]
 
 
 def malformed(chance: random.Random) -> tuple[bytes, bool]:
-    """A request with a few bytes changed, cut or doubled, and whether anywhere or only in its body."""
+    """A request with odd numbers, or a few bytes changed, cut or doubled, and whether anywhere or only in its body."""
+    if chance.random() < 0.1:
+        body = chance.choice(ODD)
+        return f"POST {PATHS[2]} HTTP/1.1\r\nhost: g\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body, False
     body = chance.choice(BODIES)
     anywhere = chance.random() < 0.5
     if not anywhere:

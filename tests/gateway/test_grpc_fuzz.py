@@ -170,6 +170,19 @@ def malformed_fields(chance: random.Random) -> tuple[bytes, bool]:
     return http2.call(INFER, prefixed(hostile(chance))), False
 
 
+def malformed_classes(chance: random.Random) -> tuple[bytes, bool]:
+    """Good tensors, and an odd number of classes instead of logits."""
+    message = service_pb2.ModelInferRequest(model_name="tiny")
+    for name in ("input_ids", "attention_mask"):
+        message.inputs.add(name=name, datatype="INT64", shape=[1, 2]).contents.int64_contents.extend([1, 1])
+    parameter = message.outputs.add(name="logits").parameters["classification"]
+    if chance.random() < 0.5:
+        parameter.uint64_param = chance.choice([2**32, 2**63, 2**64 - 1])
+    else:
+        parameter.int64_param = chance.choice(NUMBERS)
+    return http2.call(INFER, prefixed(message.SerializeToString())), False
+
+
 def malformed_protobuf(chance: random.Random) -> tuple[bytes, bool]:
     """A message that cannot be read, or means something else, to any method."""
     message = spoilt(chance, hostile(chance)) if chance.random() < 0.7 else chance.randbytes(chance.randrange(200))
@@ -231,7 +244,10 @@ def malformed_frames(chance: random.Random) -> tuple[bytes, bool]:
     ), True
 
 
-KINDS = (malformed_fields, malformed_fields, malformed_protobuf, malformed_prefix, malformed_metadata, malformed_frames)
+KINDS = (
+    *(malformed_fields, malformed_fields, malformed_classes, malformed_protobuf),
+    *(malformed_prefix, malformed_metadata, malformed_frames),
+)
 # Here gRPC itself may refuse before the gateway is asked, and its word for what breaks its rules is INTERNAL.
 BELOW_US = {malformed_prefix, malformed_metadata, malformed_frames}
 

@@ -3,7 +3,14 @@
 import orjson
 import pytest
 
-from gateway.errors import GatewayError, OverloadedError, RateLimitedError, TooLargeError, UnauthenticatedError
+from gateway.errors import (
+    GatewayError,
+    OverloadedError,
+    RateLimitedError,
+    TooLargeError,
+    UnauthenticatedError,
+    UnsupportedEncodingError,
+)
 from gateway.http_errors import STATUS, response
 from tests.gateway.test_errors import tree
 
@@ -33,5 +40,7 @@ def test_headers_that_tell_what_to_do() -> None:
     assert (busy.status_code, busy.headers["retry-after"]) == (429, "7")
     often = response(RateLimitedError("often", retry_after_s=0.02), path="/predict", request_id="")
     assert (often.status_code, often.headers["retry-after"]) == (429, "1")
+    odd = response(UnsupportedEncodingError("br?"), path="/predict", request_id="")
+    assert (odd.status_code, odd.headers["accept-encoding"]) == (415, "gzip, deflate")
     stranger = response(UnauthenticatedError("who?"), path="/predict", request_id="")
     assert (stranger.status_code, stranger.headers["www-authenticate"]) == (401, "Bearer")

@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from gateway.errors import SettingsError
-from gateway.settings import load
+from gateway.settings import Settings, load
+from model_server.settings import Settings as ModelServerSettings
 
 
 def test_defaults() -> None:
@@ -16,10 +17,10 @@ def test_defaults() -> None:
 
 
 def test_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RETORT_TRITON_URLS", "a:1, b:2")
+    monkeypatch.setenv("RETORT_TRITON_URLS", "a:1, b.c-d_e:2,[::1]:8001,10.0.0.1:65535")
     monkeypatch.setenv("RETORT_HTTP_PORT", "0")
     settings = load()
-    assert (settings.upstreams, settings.http_port) == (["a:1", "b:2"], 0)
+    assert (settings.upstreams, settings.http_port) == (["a:1", "b.c-d_e:2", "[::1]:8001", "10.0.0.1:65535"], 0)
 
 
 def test_settings_do_not_change() -> None:
@@ -30,7 +31,7 @@ def test_settings_do_not_change() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["TRITON_HOST", "TRITON_GRPC_PORT", "LOADER_PORT", "LOADER_POLL_S", "TARGET", "INSTANCES", "THREADS", "ADMIN_KEY"],
+    [*sorted(map(str.upper, ModelServerSettings.model_fields.keys() - Settings.model_fields.keys())), "CACHE"],
 )
 def test_the_other_parts_settings_are_theirs(name: str) -> None:
     load({f"RETORT_{name}": "x", "PATH": "y"})
@@ -43,6 +44,9 @@ def test_the_other_parts_settings_are_theirs(name: str) -> None:
         ("RETORT_TRITON_URL", "RETORT_TRITON_URLS"),
         ("RETORT_HTTP_PRT", "RETORT_HTTP_PORT"),
         ("RETORT_COLOUR", "is not a setting"),
+        *[(f"RETORT_{name}", "is not a setting") for name in ("LOG_TEXT_SHARE", "CACHE_TTL", "ADMIN_TOKEN", "AUT")],
+        ("RETORT_REDIS_ULR", "RETORT_REDIS_URL"),
+        ("RETORT_LOADER_PRT", "RETORT_LOADER_PORT"),
     ],
 )
 def test_an_unknown_setting_is_named(name: str, hint: str) -> None:
@@ -62,6 +66,21 @@ def test_an_unknown_setting_is_named(name: str, hint: str) -> None:
         ("RETORT_WORKERS", "two"),
         ("RETORT_TRITON_URLS", ""),
         ("RETORT_TRITON_URLS", "triton"),
+        *[
+            ("RETORT_TRITON_URLS", f"triton:8001,{wrong}")
+            for wrong in (
+                "http://triton:8001",
+                "t:99999",
+                "t:0",
+                "::1:8001",
+                "t:\u0668\u0660",
+                "t:8001/v2",
+                ":8001",
+                "a b:1",
+            )
+        ],
+        ("RETORT_GATEWAY_MAX_QUEUE_ROWS", "255"),
+        ("RETORT_GATEWAY_DEADLINE_MS", "60001"),
         ("RETORT_GATEWAY_POLL_S", "0"),
         ("RETORT_GATEWAY_LOG_TEXT_SHARE", "1.1"),
         ("RETORT_GATEWAY_TRACE_SHARE", "1.1"),
@@ -83,6 +102,12 @@ def test_what_the_command_line_reads_from_the_same_environment_is_left_alone() -
 def test_tls_needs_both_files(given: str, missing: str) -> None:
     with pytest.raises(SettingsError, match=f"RETORT_TLS_{missing}_FILE is not set"):
         load({f"RETORT_TLS_{given}_FILE": "x"})
+
+
+def test_keys_that_nobody_would_ask_for_are_refused() -> None:
+    load({"RETORT_AUTH": "off", "RETORT_API_KEYS_FILE": ""})
+    with pytest.raises(SettingsError, match="RETORT_AUTH=off and RETORT_API_KEYS_FILE contradict each other"):
+        load({"RETORT_AUTH": "off", "RETORT_API_KEYS_FILE": "keys"})
 
 
 def test_what_is_shown_holds_no_password() -> None:

@@ -93,6 +93,16 @@ def test_a_blocking_client(doors: Doors, client: Any) -> None:
             door.infer("nope", [text_input(client)])
 
 
+@pytest.mark.parametrize("algorithm", ["gzip", "deflate"])
+def test_a_client_that_compresses(doors: Doors, algorithm: str) -> None:
+    with triton_http.InferenceServerClient(doors.http) as door:
+        how = {"request_compression_algorithm": algorithm, "response_compression_algorithm": algorithm}
+        check_text(door.infer("tiny", [text_input(triton_http)], **how))
+        logits = triton_http.InferRequestedOutput("logits")
+        raw = door.infer("tiny", raw_inputs(triton_http), outputs=[logits], request_compression_algorithm=algorithm)
+        assert raw.as_numpy("logits").tolist() == LOGITS
+
+
 def test_what_is_told_is_the_same_at_both_doors(doors: Doors) -> None:
     with (
         triton_http.InferenceServerClient(doors.http) as over_http,
@@ -112,6 +122,8 @@ def test_what_is_told_is_the_same_at_both_doors(doors: Doors) -> None:
         assert (statistics["name"], statistics["version"]) == ("tiny", "1")
         (same,) = over_grpc.get_inference_statistics("tiny").model_stats
         assert 0 < statistics["inference_count"] == same.inference_count
+        assert [model["name"] for model in over_http.get_inference_statistics()["model_stats"]] == ["tiny"]
+        assert [model.name for model in over_grpc.get_inference_statistics().model_stats] == ["tiny"]
         entry = {"name": "tiny", "version": "1", "state": "READY"}
         assert over_http.get_model_repository_index() == [entry | {"reason": ""}]
         assert over_grpc.get_model_repository_index(as_json=True) == {"models": [entry]}

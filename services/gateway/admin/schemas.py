@@ -57,7 +57,7 @@ class Keys(BaseModel):
 
 
 class Refreshed(BaseModel):
-    """What the model repository holds, after a look at it; `problem`: why the look failed and the old state stays."""
+    """What the model repository holds, after a look at it; `problem`: why the old state stays, or what is missing."""
 
     problem: str | None
     models: dict[str, ModelState]

@@ -91,6 +91,8 @@ class Service:
         return await target.config(call.deadline_s)
 
     async def model_statistics(self, call: Call, request: Any) -> Any:
+        if not request.name:
+            return await metadata.statistics(self.catalog, call.caller, call.deadline_s)
         target = metadata.routed(self.catalog, call.caller, request.name, version_number(request.version))
         return await target.statistics(call.deadline_s)
 

@@ -6,19 +6,21 @@ import time
 from starlette.types import Message, Receive
 
 from gateway.errors import SlowRequestError, TooLargeError
+from gateway.http.encoding import decoder
 
 # A task that listens for the disconnect costs 20 us; most answers are out before it would be needed.
 WATCH_AFTER_S = 0.02
 
 
 class Body:
-    """Wraps `receive` of one request; `close()` when the request is over.
+    """Wraps `receive` of one request; `close()` when the request is over. Raises UnsupportedEncodingError.
 
     One timer a request, and mostly it never fires: before the body is complete it bounds the wait for it, afterwards
     it starts the watch. (asyncio.timeout around each `receive` cost 15 us a request.)
     """
 
-    def __init__(self, receive: Receive, *, max_bytes: int, deadline_s: float) -> None:
+    def __init__(self, receive: Receive, *, max_bytes: int, deadline_s: float, encoding: bytes | None = None) -> None:
+        self._decoder = decoder(encoding, max_bytes)
         self._receive, self._max_bytes, self._deadline_s = receive, max_bytes, deadline_s
         self._bytes = 0
         self._complete = self._reading = self._late = False
@@ -28,7 +30,7 @@ class Body:
         self.abandoned = False
 
     async def receive(self) -> Message:
-        """Return the next message; raises TooLargeError or SlowRequestError."""
+        """Return the next message, decoded; raises TooLargeError, SlowRequestError or InvalidRequestError."""
         self._reading = True
         try:
             message = await self._receive()
@@ -41,8 +43,11 @@ class Body:
         self._bytes += len(message.get("body", b""))
         if self._bytes > self._max_bytes:
             raise TooLargeError(f"the body is larger than the {self._max_bytes} bytes that the gateway reads")
-        if message["type"] == "http.request" and not message.get("more_body", False):
-            self._complete = True
+        if message["type"] == "http.request":
+            self._complete = not message.get("more_body", False)
+            if self._decoder is not None:
+                decoded = self._decoder.decode(message.get("body", b""), last=self._complete)
+                return {**message, "body": decoded}
         return message
 
     def close(self) -> None:

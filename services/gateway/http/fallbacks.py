@@ -14,6 +14,8 @@ from gateway.errors import RequestError
 
 log = logging.getLogger(__name__)
 
+MAX_MESSAGE = 500
+
 
 def add_fallbacks(app: FastAPI) -> None:
     """Answer unknown routes, refused parameters and bugs of `app`."""
@@ -23,17 +25,19 @@ def add_fallbacks(app: FastAPI) -> None:
 
 
 async def _unrouted(request: Request, error: Exception) -> Response:
-    """404 and 405 of the router."""
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    answer = http_errors.unrouted(status, request.method, request.url.path, _request_id(request))
-    if isinstance(error, HTTPException) and error.headers:
-        answer.headers.update(error.headers)
+    """404 and 405 of the router; 400 of FastAPI for a body that it cannot even parse."""
+    if not isinstance(error, HTTPException) or error.status_code not in (404, 405):
+        return _plain(request, 400, RequestError.code, "the body is not JSON")
+    answer = http_errors.unrouted(error.status_code, request.method, request.url.path, _request_id(request))
+    answer.headers.update(error.headers or {})
     return answer
 
 
 async def _invalid(request: Request, error: Exception) -> Response:
-    """A path or query parameter that FastAPI refused."""
-    return _plain(request, 400, RequestError.code, str(error).split("\n", 1)[0])
+    """A body or parameter that FastAPI refused: each field by its name, with the reason."""
+    found = error.errors() if isinstance(error, RequestValidationError) else []
+    reasons = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in found]
+    return _plain(request, 400, RequestError.code, "; ".join(reasons)[:MAX_MESSAGE])
 
 
 async def _bug(request: Request, error: Exception) -> Response:

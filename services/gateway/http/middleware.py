@@ -13,6 +13,7 @@ from gateway.errors import GatewayError
 from gateway.headers import RequestLimits
 from gateway.http import secure_headers
 from gateway.http.body import Body
+from gateway.http.hot import HOT, HotTable
 from gateway.security.gate import Gate
 
 log = logging.getLogger(__name__)
@@ -24,17 +25,18 @@ DOCS_ASSETS = "/docs-assets"
 class RequestMiddleware:
     """Outermost: every answer that leaves has been through here."""
 
-    def __init__(self, app: ASGIApp, gate: Gate, limits: RequestLimits, access: AccessLog) -> None:
+    def __init__(
+        self, app: ASGIApp, gate: Gate, limits: RequestLimits, access: AccessLog, hot: HotTable | None = None
+    ) -> None:
         self._app, self._gate, self._limits, self._access = app, gate, limits, access
+        self._hot = hot or HotTable()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; errors of the tree become answers here, whoever raised them."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = dict(scope["headers"])
-        call = scope[CALL] = Call(headers.request_id(given), given)
-        self._access.began(call)
+        call = self._begin(scope)
         status = 0
 
         async def respond(message: Message) -> None:
@@ -47,7 +49,12 @@ class RequestMiddleware:
         body: Body | None = None
         try:
             await self._admit(call, scope["path"])
-            body = Body(receive, max_bytes=self._limits.max_body_bytes, deadline_s=call.deadline_s)
+            body = Body(
+                receive,
+                max_bytes=self._limits.max_body_bytes,
+                deadline_s=call.deadline_s,
+                encoding=call.headers.get(b"content-encoding"),
+            )
             await self._app(scope, body.receive, respond)
         except GatewayError as error:
             if status:
@@ -67,6 +74,15 @@ class RequestMiddleware:
             if body is not None:
                 body.close()
             self._access.answered(call, scope["method"], status)
+
+    def _begin(self, scope: Scope) -> Call:
+        given = dict(scope["headers"])
+        call = scope[CALL] = Call(headers.request_id(given), given)
+        if (found := self._hot.find(scope["path"])) is not None:
+            scope[HOT] = found
+            call.route = found[0].name  # before the gate: metrics tell where callers are refused
+        self._access.began(call)
+        return call
 
     async def _admit(self, call: Call, path: str) -> None:
         headers.admit(call, self._limits)

@@ -16,6 +16,7 @@ PROBLEMS = {
     "403": "Not allowed for this key",
     "404": "No such model or version",
     "413": "The body is too large",
+    "415": "The body is compressed in a way that is not supported",
     "429": "Too busy, or more requests than the key allows; see Retry-After",
     "503": "The model or the model server is not available, or failed",
     "504": "The deadline passed",

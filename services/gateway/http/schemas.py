@@ -150,9 +150,24 @@ class VersionState(BaseModel):
 class ModelState(BaseModel):
     """One model in the repository."""
 
+    ready: bool
     stable: int | None
     problem: str | None
     versions: dict[str, VersionState]
+
+
+class ModelReadiness(BaseModel):
+    """Whether a model has a version that answers."""
+
+    ready: bool
+
+
+class BriefReadiness(BaseModel):
+    """Whether traffic should come here: all that a caller without a key is told."""
+
+    ready: bool
+    draining: bool
+    models: dict[str, ModelReadiness]
 
 
 class Readiness(BaseModel):

@@ -1,12 +1,17 @@
 """The states of the catalog's models, as /readyz and the admin API show them."""
 
-from gateway.http.schemas import ModelState, VersionState
+from gateway.http.schemas import ModelReadiness, ModelState, VersionState
 from gateway.serving.catalog import Catalog, Model
 
 
 def of(catalog: Catalog) -> dict[str, ModelState]:
     """Return every model's state by its name."""
     return {name: _state(model) for name, model in catalog.models.items()}
+
+
+def brief(catalog: Catalog) -> dict[str, ModelReadiness]:
+    """Return by its name whether every model answers."""
+    return {name: ModelReadiness(ready=model.target is not None) for name, model in catalog.models.items()}
 
 
 def _state(model: Model) -> ModelState:
@@ -18,4 +23,4 @@ def _state(model: Model) -> ModelState:
     versions |= {
         str(version): VersionState(state="rejected", reason=reason) for version, reason in model.rejected.items()
     }
-    return ModelState(stable=stable, problem=model.problem, versions=versions)
+    return ModelState(ready=stable is not None, stable=stable, problem=model.problem, versions=versions)

@@ -72,18 +72,19 @@ def _caller(words: list[str], *, options: bool) -> tuple[str, Caller]:
         if name in given:
             raise _LineError(f"{name}= is there twice")
         given[name] = value
+    name = _word(words[1], "the name")
     return words[0], Caller(
-        name=words[1],
-        tenant=_word(given.get("tenant", words[1]), "tenant" if "tenant" in given else None),
+        name=name,
+        tenant=_word(given.get("tenant", name), "tenant="),
         rate=_rate(given),
         models=_names(given, "models", lambda name: MODEL.fullmatch(name) is not None, "names of models"),
         permissions=_names(given, "may", PERMISSIONS.__contains__, " or ".join(sorted(PERMISSIONS))) or frozenset(),
     )
 
 
-def _word(value: str, option: str | None) -> str:
-    if option is not None and WORD.fullmatch(value) is None:
-        raise _LineError(f"{option}= must be 1 to 64 letters, digits and . _ @ -")
+def _word(value: str, what: str) -> str:
+    if WORD.fullmatch(value) is None:
+        raise _LineError(f"{what} must be 1 to 64 letters, digits and . _ @ -")
     return value
 
 

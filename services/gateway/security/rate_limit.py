@@ -20,9 +20,11 @@ class Decision:
 def decide(now_s: float, full_at_s: float, rate: Rate) -> Decision:
     """Let one request into the bucket or not; a refused request takes nothing out of it.
 
-    A request pushes `full_at_s` on by 1 / rate; it may pass while that lies at most burst / rate ahead.
+    A request pushes `full_at_s` on by 1 / rate; it may pass while that lies at most burst / rate ahead. No bucket is
+    emptier than empty: what was taken at a lower rate, before the keys file changed, holds nobody up for longer.
     https://en.wikipedia.org/wiki/Generic_cell_rate_algorithm
     """
+    full_at_s = min(full_at_s, now_s + rate.burst / rate.per_s)
     pushed_s = max(now_s, full_at_s) + 1 / rate.per_s
     wait_s = pushed_s - now_s - rate.burst / rate.per_s
     # A nanosecond of rounding must not refuse the last request of a burst.

@@ -23,11 +23,18 @@ TAKE = """
 local now = redis.call('TIME')
 local now_us = now[1] * 1000000 + now[2]
 local every_us, span_us = tonumber(ARGV[1]), tonumber(ARGV[2])
+local function keep(at_us)
+  redis.call('SET', KEYS[1], string.format('%.0f', at_us), 'PX', math.ceil((at_us - now_us) / 1000) + 1)
+end
 local full_at_us = tonumber(redis.call('GET', KEYS[1]) or 0)
+if full_at_us > now_us + span_us then
+  full_at_us = now_us + span_us
+  keep(full_at_us)
+end
 local pushed_us = math.max(now_us, full_at_us) + every_us
 local wait_us = pushed_us - now_us - span_us
 if wait_us > 0 then return math.ceil(wait_us) end
-redis.call('SET', KEYS[1], string.format('%.0f', pushed_us), 'PX', math.ceil((pushed_us - now_us) / 1000) + 1)
+keep(pushed_us)
 return 0
 """
 

@@ -3,7 +3,6 @@
 import asyncio
 from dataclasses import dataclass
 
-from gateway.errors import SettingsError
 from gateway.metrics import Metrics
 from gateway.security.auth import ApiKeys, refuse_open_bind
 from gateway.security.tls import Certificate
@@ -21,18 +20,15 @@ class Secrets:
     @classmethod
     def read(cls, settings: Settings) -> "Secrets":
         """Read every file that the settings name. Raises SettingsError, also when anybody could call unasked."""
-        auth = settings.auth == "on"
         keys = ApiKeys.none(settings.host)
-        if auth and settings.api_keys_file is not None:
+        if settings.api_keys_file is not None:
             keys = ApiKeys.read(settings.api_keys_file)
-        refuse_open_bind(settings.host, keys, auth=auth)
+        refuse_open_bind(settings.host, keys, auth=settings.auth == "on")
         admin_keys = certificate = None
         if settings.admin_key_file is not None:
             admin_keys = ApiKeys.read(settings.admin_key_file, "RETORT_ADMIN_KEY_FILE", options=False)
-            if admin_keys.digests & keys.digests:
-                raise SettingsError(
-                    "a key is in RETORT_ADMIN_KEY_FILE and in RETORT_API_KEYS_FILE: administrators need their own"
-                )
+            admin_keys.keep_apart(keys)
+            keys.keep_apart(admin_keys)
         if settings.tls_cert_file is not None and settings.tls_key_file is not None:
             certificate = Certificate(settings.tls_cert_file, settings.tls_key_file)
         return cls(keys, admin_keys, certificate)

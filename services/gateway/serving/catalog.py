@@ -75,16 +75,18 @@ class Catalog:
             raise ModelUnavailableError(f"version {version} of model {name!r} does not load: {error}") from error
 
     def default_model(self) -> str:
-        """Return the model behind `/predict`: the configured one, else the only one."""
+        """Return the model behind `/predict`: the configured one, else the only one that can answer."""
         if self._default is not None:
             return self._default
-        if len(self.models) == 1:
-            return next(iter(self.models))
-        if not self.models:
-            raise ModelUnavailableError("the model repository holds no model")
+        names = sorted(name for name, model in self.models.items() if model.target is not None)
+        if len(names) == 1:
+            return names[0]
+        if not names:
+            why = "; ".join(f"{name}: {model.problem}" for name, model in sorted(self.models.items()))
+            raise ModelUnavailableError(f"the model repository holds no model that can answer; {why or 'it is empty'}")
         raise InvalidRequestError(
             "several models are served and RETORT_DEFAULT_MODEL names none: use /v1/models/{model}/predict with one of "
-            + ", ".join(sorted(self.models))
+            + ", ".join(names)
         )
 
     async def watch(self, every_s: float) -> None:
@@ -114,11 +116,22 @@ class Catalog:
             log.exception("unforeseen error while reading the model repository; the last good state stays")
             self.problem = "an unforeseen error while reading the model repository; the log has its trace"
             return
-        self.models, self.problem = models, None
+        problem = None
+        if self._default is not None and self._default not in models:
+            known = ", ".join(sorted(models)) or "none"
+            problem = f"RETORT_DEFAULT_MODEL {self._default!r} is not in the repository; known models: {known}"
+            if self.problem != problem:
+                log.error("%s", problem)
+        self.models, self.problem = models, problem
 
     def _load(self) -> dict[str, Model]:
         before = {name: model.stored for name, model in self.models.items()}
         stored = self._repository.scan(before)
+        if before and not stored:
+            raise RepositoryUnreadableError(
+                f"the model repository {self._repository.url} is empty all at once, as an unmounted volume is; "
+                "restart the gateway if that is meant"
+            )
         return {name: self._model(model, self.models.get(name)) for name, model in stored.items()}
 
     def _model(self, stored: StoredModel, before: Model | None) -> Model:

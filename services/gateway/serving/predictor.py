@@ -13,7 +13,7 @@ from gateway.serving.catalog import Catalog
 from gateway.serving.payload import Tensor
 from gateway.serving.target import RawOptions, Target
 from gateway.serving.tensors import Ints, Prediction
-from gateway.serving.tokenizer import Text
+from gateway.serving.tokenizer import Text, chars
 
 LOGGED_CHARACTERS = 80
 
@@ -37,9 +37,17 @@ class TensorAnswer:
 class Predictor:
     """Answers calls; what happened is written into the Call for headers, metrics and the log."""
 
-    def __init__(self, catalog: Catalog, admission: Admission, *, max_texts: int, log_text_share: float = 0.0) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        admission: Admission,
+        *,
+        max_texts: int,
+        max_text_chars: int = 40_000,
+        log_text_share: float = 0.0,
+    ) -> None:
         self._catalog, self._admission = catalog, admission
-        self._max_texts, self._log_text_share = max_texts, log_text_share
+        self._max_texts, self._max_text_chars, self._log_text_share = max_texts, max_text_chars, log_text_share
 
     async def predict(
         self, call: Call, model: str | None, texts: Sequence[Text], version: int | None = None, priority: int = 0
@@ -47,6 +55,10 @@ class Predictor:
         """Answer texts from `model` (None: the default one). `priority`: 1 waits before 2, 0 (none) last."""
         if len(texts) > self._max_texts:
             raise InvalidRequestError(f"{len(texts)} texts are more than the {self._max_texts} of one call")
+        if (longest := max(map(chars, texts))) > self._max_text_chars:
+            raise InvalidRequestError(
+                f"a text of {longest} characters is longer than the {self._max_text_chars} of one"
+            )
         with self._admission:
             target = await self._choose(call, model, version)
             if self._log_text_share and random.random() < self._log_text_share:  # noqa: S311  # only chooses

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from tokenizers import Encoding
@@ -13,6 +14,7 @@ from gateway.trace_context import TraceContext
 
 # 20,000 characters take about 3 ms: longer work would be felt by every other request on the loop.
 OFF_LOOP_CHARS = 20_000
+THREADS = 2  # for long work, of each version; started when they are needed
 Text = str | tuple[str, str]
 
 
@@ -39,13 +41,16 @@ class Tokenizer:
             raise VersionRejectedError(f"tokenizer.json cannot be used: {error}") from error
         self._tokenizer.no_padding()
         self._pair = pair
+        # The loop's own threads look names up and read keys and models: long texts must not stand in their way.
+        self._long = ThreadPoolExecutor(THREADS, thread_name_prefix="tokenize")
 
     async def encode(self, texts: Sequence[Text], deadline_s: float) -> list[Tokens]:
         """Return the tokens of each text in order; long work runs on a thread. Raises DeadlineExceededError."""
-        if sum(map(_chars, texts)) > OFF_LOOP_CHARS:
+        if sum(map(chars, texts)) > OFF_LOOP_CHARS:
+            work = asyncio.get_running_loop().run_in_executor(self._long, self._encode_batch, texts)
             try:
                 async with asyncio.timeout(max(0.0, deadline_s - time.monotonic())):
-                    return await asyncio.to_thread(self._encode_batch, texts)
+                    return await work
             except TimeoutError:
                 raise DeadlineExceededError("the deadline passed before the text was tokenized") from None
         if len(texts) > 1:
@@ -65,5 +70,6 @@ class Tokenizer:
         return Tokens(encoding.ids, encoding.type_ids if self._pair else None)
 
 
-def _chars(text: Text) -> int:
+def chars(text: Text) -> int:
+    """Return how many characters a text has, a pair those of both."""
     return len(text) if isinstance(text, str) else len(text[0]) + len(text[1])

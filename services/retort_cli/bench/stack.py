@@ -15,6 +15,7 @@ ALWAYS = {
     "RETORT_HOST": "127.0.0.1",
     "RETORT_TRITON_HOST": "127.0.0.1",
     "RETORT_AUTH": "off",
+    "RETORT_API_KEYS_FILE": "",
     "RETORT_CACHE": "off",
     "RETORT_GATEWAY_DRAIN_S": "0",  # nobody waits for these gateways
 }

@@ -118,8 +118,17 @@ async def test_the_log_level_is_turned_and_who_did_it_is_logged(
     assert (await admin.get("/admin/v1/log-level")).json() == {"level": "error"}
     assert logging.getLogger().level == logging.ERROR
     assert "root sets the log level to error" in caplog.text
-    for wrong in ({"level": "loud"}, {}, {"level": "info", "more": 1}):
-        answer = await admin.put("/admin/v1/log-level", json=wrong)
-        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_request")
+    json = {"content-type": "application/json"}
+    for wrong, message in (
+        (b'{"level": "loud"}', "body.level: Input should be 'debug', 'info', 'warning' or 'error'"),
+        (b"{}", "body.level: Field required"),
+        (b'{"level": "info", "more": 1}', "body.more: Extra inputs are not permitted"),
+        (b"{", "body.1: JSON decode error"),
+        (b"\xff", "the body is not JSON"),
+        (b"[" * 4000, "the body is not JSON"),
+    ):
+        answer = await admin.put("/admin/v1/log-level", content=wrong, headers=json)
+        error = answer.json()["error"]
+        assert (answer.status_code, error["code"], error["message"]) == (400, "bad_request", message)
     large = await admin.put("/admin/v1/log-level", json={"level": "x" * 5000})
     assert large.status_code == 413

@@ -1,6 +1,7 @@
 """What every request goes through: id, deadline, key, headers, metrics, log."""
 
 import asyncio
+import gzip
 import hashlib
 import json
 import logging
@@ -79,12 +80,25 @@ async def test_the_deadline_is_kept(client: httpx.AsyncClient, fake_triton: Fake
 async def test_overload_is_refused_with_a_time_to_come_back(published: Path, fake_triton: FakeTriton) -> None:
     fake_triton.delay_s = 0.2
     limits = {"gateway_batch_rows": "1", "gateway_batches_in_flight": "1", "gateway_max_queue_rows": "2"}
+    limits["gateway_max_texts"] = "2"
     async with started(published, fake_triton.url, **limits) as (_, client):
         answers = await asyncio.gather(*(client.post("/predict", json=BODY) for _ in range(8)))
     statuses = sorted(answer.status_code for answer in answers)
     assert set(statuses) == {200, 429}
     refused = next(answer for answer in answers if answer.status_code == 429)
     assert int(refused.headers["retry-after"]) >= 1
+
+
+async def test_a_compressed_body_is_read_and_another_form_is_refused_by_name(client: httpx.AsyncClient) -> None:
+    sent = gzip.compress(json.dumps(BODY).encode())
+    answer = await client.post("/predict", content=sent, headers={"content-encoding": "gzip"})
+    assert answer.json()["prediction"] == "positive"
+    bomb = gzip.compress(bytes(2_000_000))
+    answer = await client.post("/predict", content=bomb, headers={"content-encoding": "gzip"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")
+    answer = await client.post("/predict", content=sent, headers={"content-encoding": "br"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (415, "unsupported_encoding")
+    assert "content-encoding 'br' is not supported" in answer.json()["error"]["message"]
 
 
 async def test_keys(published: Path, fake_triton: FakeTriton, tmp_path: Path) -> None:
@@ -160,6 +174,32 @@ async def test_requests_are_counted(published: Path, fake_triton: FakeTriton) ->
         assert (
             value("retort_request_duration_seconds_count", {k: answered[k] for k in ("route", "model", "cohort")}) == 1
         )
+
+
+async def test_who_is_refused_at_the_gate_is_counted_under_the_route_that_was_asked(
+    published: Path, fake_triton: FakeTriton, tmp_path: Path
+) -> None:
+    key = hashlib.sha256(b"slow").hexdigest()
+    (tmp_path / "keys").write_text(f"{key} slow rate=0.01 burst=1\n")
+    async with started(published, fake_triton.url, api_keys_file=str(tmp_path / "keys")) as (gateway, client):
+        paths = {"predict": "/predict", "predict_model": "/v1/models/x/predict", "infer": "/v2/models/x/infer"}
+        for path in [*paths.values(), "/nowhere/1", "/nowhere/2"]:
+            assert (await client.post(path, json=BODY)).status_code == 401
+        slow = {"authorization": "Bearer slow"}
+        refused = [{**slow, "x-route-version": "1"}, {**slow, "content-length": "2000000"}, slow, slow]
+        answers = [await client.post("/predict", json=BODY, headers=headers) for headers in refused]
+        assert [answer.status_code for answer in answers] == [403, 413, 200, 429]
+        counted = {
+            (sample.labels["route"], sample.labels["code"]): sample.value
+            for metric in gateway.metrics.requests.collect()
+            for sample in metric.samples
+            if sample.name.endswith("_total") and sample.labels["code"] != "200"
+        }
+        assert counted == {
+            **{(route, "401"): 1 for route in paths},
+            **{("predict", code): 1 for code in ("403", "413", "429")},
+            ("other", "401"): 2,
+        }
 
 
 async def test_the_log_tells_failures_and_never_the_text(

@@ -14,7 +14,8 @@ async def test_every_version_has_a_state(repository: Path) -> None:
     models = catalog(repository)
     await models.refresh()
     state = states.of(models)["tiny"]
-    assert (state.stable, state.problem) == (1, None)
+    assert (state.ready, state.stable, state.problem) == (True, 1, None)
+    assert states.brief(models)["tiny"].ready
     assert {version: found.state for version, found in state.versions.items()} == {
         "1": "stable",
         "2": "verified",

@@ -46,6 +46,7 @@ def test_a_line(line: str, caller: Caller) -> None:
         (f"{A}", "expected"),
         (f"{A.upper()} alice", "expected"),
         (f"{A} rate=5", "expected"),
+        *[(f"{A} {name}", "the name must be 1 to 64 letters") for name in ("\x1b[31mSECRET", "SECRET" * 11, "sécret")],
         (f"{A} alice SECRET", "option 1 is none of tenant=, rate="),
         (f"{A} alice rate=5 SECRET=1", "option 2 is none of"),
         (f"{A} alice rate=1 rate=2", "rate= is there twice"),

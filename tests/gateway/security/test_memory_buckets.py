@@ -72,6 +72,14 @@ async def test_names_have_buckets_of_their_own_which_others_see(table: int) -> N
     assert await other.take("bob", rate) == 0
 
 
+async def test_a_key_with_a_new_rate_waits_no_longer_than_that_rate_says(table: int) -> None:
+    buckets = MemoryBuckets(table)
+    assert [await buckets.take("alice", Rate(0.01, 2)) for _ in range(2)] == [0, 0]
+    assert 0 < (await buckets.take("alice", Rate(20, 1)) or 0) <= 0.0501
+    await asyncio.sleep(0.06)
+    assert await buckets.take("alice", Rate(20, 1)) == 0
+
+
 async def test_a_process_that_dies_with_the_lock_gives_it_back(table: int) -> None:
     buckets = MemoryBuckets(table)
     with start(HOLD, table) as holder:

@@ -24,6 +24,7 @@ RATES = st.builds(Rate, st.floats(0.01, 1e4), st.integers(1, 1000))
         (100.25, 101.5, Decision(0.25, 101.5)),
         (100.5, 101.5, Decision(0.0, 102.0)),  # one has come back
         (999.0, 101.5, Decision(0.0, 999.5)),  # full again, not fuller
+        (100.0, 400.0, Decision(0.5, 101.5)),  # emptied at a lower rate: as empty as can be at this one
     ],
 )
 def test_two_a_second_and_three_at_once(now_s: float, full_at_s: float, decision: Decision) -> None:

@@ -70,6 +70,15 @@ async def test_a_bucket_fills_again(tmp_path: Path, port: int) -> None:
             assert await one.take("alice", Rate(5, 1)) == 0
 
 
+async def test_a_key_with_a_new_rate_waits_no_longer_than_that_rate_says(tmp_path: Path, port: int) -> None:
+    with redis_server(tmp_path, port):
+        async with buckets(port) as (one, _):
+            assert [await one.take("alice", Rate(0.01, 2)) for _ in range(2)] == [0, 0]
+            assert 0 < (await one.take("alice", Rate(5, 1)) or 0) <= 0.201
+            await asyncio.sleep(0.21)
+            assert await one.take("alice", Rate(5, 1)) == 0
+
+
 async def test_a_redis_that_is_stopped_costs_milliseconds_then_nothing_and_is_found_again(
     tmp_path: Path, port: int, caplog: pytest.LogCaptureFixture
 ) -> None:

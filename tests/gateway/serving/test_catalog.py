@@ -136,6 +136,7 @@ async def test_a_bug_neither_ends_the_start_nor_the_watch(
 
 
 async def test_a_removed_model_is_unknown(repository: Path) -> None:
+    publish_tiny(repository, "other")
     models = catalog(repository)
     await models.refresh()
     shutil.rmtree(repository / "tiny")
@@ -144,10 +145,33 @@ async def test_a_removed_model_is_unknown(repository: Path) -> None:
         models.target("tiny")
 
 
+async def test_all_models_gone_at_once_is_a_volume_that_is_not_mounted(
+    repository: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    metrics = Metrics()
+    models = catalog(repository, metrics)
+    await models.refresh()
+    moved = repository.rename(repository.with_name("moved"))  # noqa: ASYNC240
+    repository.mkdir()  # noqa: ASYNC240
+    await models.refresh()
+    await models.refresh()
+    assert models.target("tiny").version == "1"
+    assert "is empty all at once" in (models.problem or "")
+    assert metrics.registry.get_sample_value("retort_repository_errors_total") == 2
+    assert sum("is empty all at once" in message for message in caplog.messages) == 1
+    repository.rmdir()  # noqa: ASYNC240
+    moved.rename(repository)
+    await models.refresh()
+    assert models.problem is None
+
+
 async def test_the_default_model(repository: Path) -> None:
     models = catalog(repository)
-    with pytest.raises(ModelUnavailableError, match="holds no model"):
+    with pytest.raises(ModelUnavailableError, match="holds no model that can answer; it is empty"):
         models.default_model()
+    await models.refresh()
+    assert models.default_model() == "tiny"
+    (repository / "a-folder").mkdir()
     await models.refresh()
     assert models.default_model() == "tiny"
     publish_tiny(repository, "other")
@@ -155,6 +179,26 @@ async def test_the_default_model(repository: Path) -> None:
     with pytest.raises(InvalidRequestError, match="other, tiny"):
         models.default_model()
     assert catalog(repository, default="other").default_model() == "other"
+
+
+async def test_without_a_model_that_can_answer_it_is_said_why(repository: Path) -> None:
+    (repository / "tiny/stable.json").unlink()
+    models = catalog(repository)
+    await models.refresh()
+    with pytest.raises(ModelUnavailableError, match=r"no model that can answer; tiny: stable\.json is missing"):
+        models.default_model()
+
+
+async def test_a_default_model_that_does_not_exist_is_said(repository: Path, caplog: pytest.LogCaptureFixture) -> None:
+    models = catalog(repository, default="tinny")
+    await models.refresh()
+    await models.refresh()
+    assert models.is_ready
+    assert models.problem == "RETORT_DEFAULT_MODEL 'tinny' is not in the repository; known models: tiny"
+    assert caplog.messages.count(models.problem) == 1
+    publish_tiny(repository, "tinny")
+    await models.refresh()
+    assert models.problem is None
 
 
 async def test_who_answers_is_a_metric(repository: Path) -> None:

@@ -57,6 +57,11 @@ async def test_the_call_knows_what_became_of_it(catalog: Catalog) -> None:
 async def test_limits(catalog: Catalog) -> None:
     with pytest.raises(InvalidRequestError, match="4 texts are more than the 3"):
         await Predictor(catalog, Admission(9, Metrics()), max_texts=3).predict(call(), None, ["a"] * 4)
+    short = Predictor(catalog, Admission(9, Metrics()), max_texts=3, max_text_chars=8)
+    assert (await short.predict(call(), None, ["good bad"])).predictions
+    for long in ("good film", ("good", "film!")):
+        with pytest.raises(InvalidRequestError, match="a text of 9 characters is longer than the 8 of one"):
+            await short.predict(call(), None, ["good", long])
     with pytest.raises(OverloadedError):
         await Predictor(catalog, Admission(0, Metrics()), max_texts=3).predict(call(), None, ["a"])
     with pytest.raises(OverloadedError):

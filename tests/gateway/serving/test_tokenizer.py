@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from tokenizers import Encoding
@@ -74,7 +75,19 @@ async def test_long_texts_leave_the_loop_and_the_gil(monkeypatch: pytest.MonkeyP
     (row,) = await tokenizer.encode(["good " * OFF_LOOP_CHARS], soon_s())
     assert row.ids == ids(*["good"] * 30)
     assert spy.ways == [("encode", True), ("encode_batch_fast", True), ("encode_batch_fast", False)]
-    await asyncio.get_running_loop().shutdown_default_executor()
+
+
+async def test_long_texts_and_the_loops_own_threads_do_not_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = Tokenizer(JSON, max_length=32, pair=False)
+    spy = Spy(tokenizer)
+    monkeypatch.setattr(tokenizer, "_tokenizer", spy)
+    with ThreadPoolExecutor(1) as threads:
+        asyncio.get_running_loop().set_default_executor(threads)
+        long = [asyncio.create_task(tokenizer.encode(["good " * OFF_LOOP_CHARS], soon_s())) for _ in range(9)]
+        await asyncio.sleep(0.05)
+        assert await asyncio.wait_for(asyncio.to_thread(lambda: "read"), 2) == "read"
+        spy.gate.set()
+        await asyncio.gather(*long)
 
 
 async def test_nobody_waits_for_long_work_past_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +97,6 @@ async def test_nobody_waits_for_long_work_past_the_deadline(monkeypatch: pytest.
     with pytest.raises(DeadlineExceededError, match="before the text was tokenized"):
         await tokenizer.encode(["good " * OFF_LOOP_CHARS], time.monotonic() + 0.05)
     spy.gate.set()
-    await asyncio.get_running_loop().shutdown_default_executor()
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff"])

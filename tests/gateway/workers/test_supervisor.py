@@ -347,7 +347,8 @@ def test_orders_of_the_admin_api_reach_every_worker(
 
             publish_tiny(repository, swapped=True)
             admin.post("/catalog/refresh")
-            seen = [set(httpx.get(f"{served.url}/readyz").json()["models"]["tiny"]["versions"]) for _ in range(24)]
+            answers = [httpx.get(f"{served.url}/readyz", headers=renewed).json() for _ in range(24)]
+            seen = [set(answer["models"]["tiny"]["versions"]) for answer in answers]
             assert seen == [{"1", "2"}] * 24
 
             admin.put("/log-level", json={"level": "error"})

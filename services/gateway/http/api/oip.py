@@ -34,13 +34,12 @@ def infer_routes(predictor: Predictor) -> list[HotRoute]:
     """Return the inference doors to `predictor`."""
 
     async def infer(asked: Asked) -> Reply:
-        asked.call.route = "infer"
         inference, form = parse_infer(asked.body, asked.call.headers.get(HEADER_LENGTH))
         version = version_number(asked.path.get("version"))
         return reply(inference, form, await oip.infer(predictor, asked.call, asked.path["model"], version, inference))
 
     return [
-        HotRoute(f"/v2/models/{{model}}{version}/infer", infer, "Infer", InferRequest, InferAnswer)
+        HotRoute(f"/v2/models/{{model}}{version}/infer", "infer", infer, "Infer", InferRequest, InferAnswer)
         for version in ("", "/versions/{version}")
     ]
 
@@ -90,17 +89,22 @@ def metadata_router(catalog: Catalog, is_ready: Callable[[], bool], gateway_vers
 
 
 def triton_router(catalog: Catalog) -> APIRouter:
-    """Return the doors behind which Triton itself answers: a model's configuration and statistics."""
-    router = APIRouter(prefix="/v2/models/{model}", tags=["Open Inference Protocol"])
+    """Return the doors behind which Triton itself answers: configuration and statistics. Before metadata's doors."""
+    router = APIRouter(prefix="/v2/models", tags=["Open Inference Protocol"])
 
-    @router.get("/config")
-    @router.get("/versions/{version}/config")
+    @router.get("/{model}/config")
+    @router.get("/{model}/versions/{version}/config")
     async def config(request: Request, model: str, version: str | None = None) -> dict[str, Any]:
         answer = await _routed(catalog, request, model, version).config(request.scope[CALL].deadline_s)
         return as_json(answer.config)
 
     @router.get("/stats")
-    @router.get("/versions/{version}/stats")
+    async def all_statistics(request: Request) -> dict[str, Any]:
+        call = request.scope[CALL]
+        return as_json(await metadata.statistics(catalog, call.caller, call.deadline_s))
+
+    @router.get("/{model}/stats")
+    @router.get("/{model}/versions/{version}/stats")
     async def statistics(request: Request, model: str, version: str | None = None) -> dict[str, Any]:
         answer = await _routed(catalog, request, model, version).statistics(request.scope[CALL].deadline_s)
         return as_json(answer)

@@ -12,7 +12,6 @@ def predict_routes(predictor: Predictor) -> list[HotRoute]:
     """Return the predict doors to `predictor`."""
 
     async def predict(asked: Asked) -> Reply:
-        asked.call.route = "predict"
         text = one_text(asked.body)
         answer = await predictor.predict(asked.call, None, [text])
         prediction = answer.predictions[0]
@@ -26,16 +25,18 @@ def predict_routes(predictor: Predictor) -> list[HotRoute]:
         return Reply(orjson.dumps(content))
 
     async def predict_model(asked: Asked) -> Reply:
-        asked.call.route = "predict_model"
         texts = many_texts(asked.body)
         answer = await predictor.predict(asked.call, asked.path["model"], texts)
         content = [{"label": found.label, "score": found.score} for found in answer.predictions]
         return Reply(orjson.dumps(content))
 
     return [
-        HotRoute("/predict", predict, "Label one text with the default model", PredictRequest, PredictAnswer),
+        HotRoute(
+            "/predict", "predict", predict, "Label one text with the default model", PredictRequest, PredictAnswer
+        ),
         HotRoute(
             "/v1/models/{model}/predict",
+            "predict_model",
             predict_model,
             "Label one text, many texts or pairs of texts",
             ModelPredictRequest,

@@ -1,7 +1,10 @@
 """Health doors: readiness needs one verified version and nothing of Triton."""
 
+import hashlib
 import shutil
 from pathlib import Path
+
+import pytest
 
 from tests.gateway.conftest import started, until
 from tests.gateway.fake_triton import FakeTriton
@@ -28,6 +31,38 @@ async def test_ready_with_detail(repository: Path, fake_triton: FakeTriton) -> N
             "3": "rejected",
         }
         assert model["versions"]["3"]["reason"] == "model.onnx is missing"
+
+
+@pytest.mark.parametrize(
+    ("settings", "key", "detail"),
+    [
+        ({}, None, True),
+        ({"api_keys_file": "keys"}, None, False),
+        ({"api_keys_file": "keys"}, "wrong", False),
+        ({"api_keys_file": "keys"}, "secret", True),
+        ({"host": "0.0.0.0", "auth": "off"}, None, False),
+    ],
+)
+async def test_detail_is_for_whoever_has_a_key(
+    repository: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, str],
+    key: str | None,
+    detail: bool,
+) -> None:
+    (publish_tiny(repository).path / "model.onnx").unlink()
+    (tmp_path / "keys").write_text(f"{hashlib.sha256(b'secret').hexdigest()} alice\n")
+    monkeypatch.chdir(tmp_path)
+    async with started(repository, "127.0.0.1:1", **settings) as (_, client):
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        answer = await client.get("/readyz", headers=headers)
+        assert answer.status_code == 200
+        if not detail:
+            assert answer.json() == {"ready": True, "draining": False, "models": {"tiny": {"ready": True}}}
+            return
+        assert answer.json()["models"]["tiny"]["versions"]["2"]["reason"] == "model.onnx is missing"
+        assert "127.0.0.1:1" in answer.json()["upstreams"]
 
 
 async def test_ready_without_triton(published: Path) -> None:

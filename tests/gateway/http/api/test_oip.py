@@ -1,14 +1,18 @@
 """The Open Inference Protocol's doors."""
 
+import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 
+from tests.gateway.conftest import started
 from tests.gateway.fake_triton import FakeTriton
 from tests.gateway.http.api.test_oip_bodies import TEXT
+from tests.tiny_model import publish_tiny
 
 IDS: dict[str, Any] = {"name": "input_ids", "datatype": "INT64", "shape": [1, 3], "data": [2, 11, 3]}
 MASK = IDS | {"name": "attention_mask", "data": [1, 1, 1]}
@@ -110,6 +114,21 @@ async def test_metadata(client: httpx.AsyncClient) -> None:
     assert (model["name"], model["versions"]) == ("tiny", ["1"])
     assert model["inputs"] == [{"name": "text", "datatype": "BYTES", "shape": [-1, 1]}]
     assert model["parameters"]["raw_inputs"] == {"input_ids": "INT64", "attention_mask": "INT64"}
+
+
+async def test_statistics_of_all_models_are_those_that_the_key_opens(
+    repository: Path, fake_triton: FakeTriton, tmp_path: Path
+) -> None:
+    publish_tiny(repository, "other")
+    (repository / "empty").mkdir()
+    lines = [f"{hashlib.sha256(key).hexdigest()} {key.decode()}" for key in (b"all", b"some")]
+    (tmp_path / "keys").write_text(f"{lines[0]}\n{lines[1]} models=other\n")
+    async with started(repository, fake_triton.url, api_keys_file=str(tmp_path / "keys")) as (_, client):
+        for key, names in (("all", ["other", "tiny"]), ("some", ["other"])):
+            answer = await client.get("/v2/models/stats", headers={"authorization": f"Bearer {key}"})
+            assert [(model["name"], model["version"]) for model in answer.json()["model_stats"]] == [
+                (name, "1") for name in names
+            ]
 
 
 async def test_readiness_of_a_model_is_tritons(client: httpx.AsyncClient, fake_triton: FakeTriton) -> None:

@@ -141,6 +141,10 @@ def test_what_is_wrong_with_tensors_is_named(change: dict[str, Any], message: st
         ({"outputs": [{"name": "label", "parameters": {"binary_data": 1}}]}, "binary_data must be true or false"),
         ({"outputs": [{"name": "label", "parameters": {"classification": 1}}]}, "ask for classification on 'score'"),
         ({"outputs": [{"name": "score", "parameters": {"classification": "x"}}]}, "a number of classes"),
+        *[
+            ({"outputs": [{"name": "logits", "parameters": {"classification": count}}]}, "a number of classes")
+            for count in (-1, 2**31, 2**63, 2**64 - 1)
+        ],
         ({"parameters": {"binary_data_output": 1}}, "binary_data_output must be true or false"),
         ({"parameters": {"timeout": -1}}, "microseconds"),
         ({"parameters": {"timeout": "soon"}}, "microseconds"),
