@@ -1,12 +1,15 @@
 """A target: texts and tensors of one version through Triton."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tritonclient.grpc import service_pb2
 
-from gateway.errors import InvalidRequestError, OverloadedError
+from gateway.errors import InvalidRequestError, OverloadedError, UpstreamFailedError
 from gateway.metrics import Metrics
 from gateway.serving.repository import Repository
 from gateway.serving.target import Batching, RawOptions, Target
@@ -53,10 +56,39 @@ async def test_tensors_are_checked_then_computed(target: Target, fake_triton: Fa
     assert len(fake_triton.requests) == 1
 
 
+async def test_calls_with_tensors_beyond_their_share_are_refused_and_texts_are_not(
+    target: Target, fake_triton: FakeTriton
+) -> None:
+    ids = np.full((4, 3), 11, dtype=np.int64)
+    inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+    fake_triton.delay_s = 0.2
+    raw = [target.compute(inputs, soon_s(), RawOptions()) for _ in range(5)]  # 2 batches in flight, 4 rows each
+    rows = await target.encode(["good"], soon_s())
+    *answers, text = await asyncio.gather(*raw, target.answer(rows, soon_s()), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [list, list, OverloadedError, OverloadedError, OverloadedError]
+    assert not isinstance(text, BaseException)
+    await target.compute(inputs, soon_s(), RawOptions())
+
+
+async def test_numbers_that_are_not_finite_fail_their_own_row_alone(target: Target, fake_triton: FakeTriton) -> None:
+    fake_triton.answer = service_pb2.ModelInferResponse(model_name="tiny", model_version="1")
+    fake_triton.answer.outputs.add(name="logits", datatype="FP32", shape=(2, 2))
+    fake_triton.answer.raw_output_contents.append(np.array([[0, np.nan], [0, 1]], dtype=np.float32).tobytes())
+    rows = await target.encode(["good", "bad"], soon_s())
+    failed, answered = await asyncio.gather(*(target.answer([row], soon_s()) for row in rows), return_exceptions=True)
+    assert isinstance(failed, UpstreamFailedError)
+    assert not isinstance(answered, BaseException)
+    assert answered.results[0].label == "positive"
+
+
 async def test_ready_is_what_triton_says(target: Target, fake_triton: FakeTriton) -> None:
-    assert await target.is_ready()
+    assert await target.is_ready(soon_s())
     fake_triton.ready = False
-    assert not await target.is_ready()
+    assert not await target.is_ready(soon_s())
+    fake_triton.ready_delay_s = 5.0
+    started_s = time.monotonic()
+    assert not await target.is_ready(started_s + 0.1)
+    assert time.monotonic() - started_s < 0.6
 
 
 async def test_what_a_full_queue_refuses_is_counted(published: Path) -> None:
