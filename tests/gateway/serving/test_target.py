@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from gateway.errors import InvalidRequestError, OverloadedError, UpstreamFailedE
 from gateway.metrics import Metrics
 from gateway.serving.repository import Repository
 from gateway.serving.target import Batching, RawOptions, Target
+from gateway.trace_context import Metadata
 from gateway.upstream.triton import Triton
 from tests.gateway.fake_triton import FakeTriton
 from tests.gateway.serving.test_batcher import soon_s
@@ -68,6 +70,24 @@ async def test_calls_with_tensors_beyond_their_share_are_refused_and_texts_are_n
     assert [type(answer) for answer in answers] == [list, list, OverloadedError, OverloadedError, OverloadedError]
     assert not isinstance(text, BaseException)
     await target.compute(inputs, soon_s(), RawOptions())
+
+
+async def test_a_batch_tells_triton_of_its_most_and_its_least_patient_caller(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[float, float]] = []
+
+    async def infer(_: Triton, request: Any, timeout_s: float, metadata: Metadata, hurried_s: float) -> Any:  # noqa: ARG001
+        told.append((timeout_s, hurried_s))
+        raise UpstreamFailedError("asked")
+
+    monkeypatch.setattr(Triton, "infer", infer)
+    rows = await target.encode(["good", "bad"], soon_s())
+    calls = [target.answer([row], time.monotonic() + left_s) for row, left_s in zip(rows, (1, 60), strict=True)]
+    await asyncio.gather(*calls, return_exceptions=True)
+    ((patient_s, hurried_s),) = told
+    assert 59 < patient_s <= 60
+    assert 0.5 < hurried_s <= 1
 
 
 async def test_numbers_that_are_not_finite_fail_their_own_row_alone(target: Target, fake_triton: FakeTriton) -> None:
