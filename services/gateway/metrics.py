@@ -93,7 +93,8 @@ class Metrics:
         self.upstream_breaker = Gauge(
             "retort_upstream_breaker", "1 = open: no request goes there.", ("upstream",), registry=registry
         )
-        # Dashboard "health": failures that callers did not see (result="ok"), and those that they did.
+        # Dashboard "health": failures that callers did not see (result="ok"), those that they did, and silences that
+        # were none (result="needless": the first answered after all).
         self.upstream_retries = Counter(
             "retort_upstream_retries_total", "Calls sent to a second Triton.", ("result",), registry=registry
         )

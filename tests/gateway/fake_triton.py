@@ -15,12 +15,15 @@ from tests.tiny_model import BAD, GOOD, WORDS
 
 
 class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]  # untyped stubs
-    """`requests` are the ModelInferRequests that came, with `metadata`; `delay_s` and `status` decide the answers."""
+    """`requests` are the ModelInferRequests that came, with `metadata`; `delay_s` and `status` decide the answers.
+
+    `ready_delay_s` is how long it takes to say whether a model is ready.
+    """
 
     def __init__(self) -> None:
         self.requests: list[Any] = []
         self.metadata: list[dict[str, str]] = []
-        self.delay_s = 0.0
+        self.delay_s = self.ready_delay_s = 0.0
         self.status: tuple[grpc.StatusCode, str] | None = None
         self.answer: Any = None
         self.ready = True
@@ -43,6 +46,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
         return service_pb2.ServerReadyResponse(ready=self.ready)
 
     async def ModelReady(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
+        await asyncio.sleep(self.ready_delay_s)
         return service_pb2.ModelReadyResponse(ready=self.ready)
 
     async def ModelConfig(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002

@@ -70,6 +70,26 @@ def test_one_of_two_tritons_killed(published: Path, live_triton: ModelServer, tm
     assert set(load.codes()) == {200}, "the retry must hide the dead one"
 
 
+def test_one_of_two_tritons_stopped(published: Path, live_triton: ModelServer, tmp_path: Path) -> None:
+    with model_server(published, tmp_path / "other.log") as other:
+        served_by_now(other)
+        pid = other.triton_pid()
+        with gateway(published, tmp_path, live_triton.grpc, other.grpc) as served:
+            hurried, patient = Load(served.url, deadline_ms=1000), Load(served.url, deadline_ms=15_000)
+            with hurried.running(8), patient.running(2):
+                time.sleep(1)
+                os.kill(pid, signal.SIGSTOP)
+                try:
+                    time.sleep(4)
+                finally:
+                    os.kill(pid, signal.SIGCONT)
+    slow = sum(answer.took_s > 0.4 for load in (hurried, patient) for answer in load.since())
+    log.info("one of two stopped: %s, %s, %d slow", hurried.codes(), patient.codes(), slow)
+    assert set(hurried.codes()) | set(patient.codes()) == {200}, "a patient caller must not take the others' retry away"
+    assert patient.slowest_s() < 2
+    assert slow < 60  # the batches in flight, and the few that followed
+
+
 def test_triton_killed_under_load_and_started_again(published: Path, tmp_path: Path) -> None:
     names = ("triton_http_port", "triton_grpc_port", "triton_metrics_port", "loader_port")
     numbers = free_ports(len(names))

@@ -80,7 +80,7 @@ class Service:
 
     async def model_ready(self, call: Call, request: Any) -> Any:
         target = metadata.routed(self.catalog, call.caller, request.name, version_number(request.version))
-        return service_pb2.ModelReadyResponse(ready=await target.is_ready())
+        return service_pb2.ModelReadyResponse(ready=await target.is_ready(call.deadline_s))
 
     async def model_metadata(self, call: Call, request: Any) -> Any:
         target = metadata.routed(self.catalog, call.caller, request.name, version_number(request.version))

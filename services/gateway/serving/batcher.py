@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence, Sized
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from gateway.errors import DeadlineExceededError, OverloadedError
+from gateway.errors import DeadlineExceededError, OverloadedError, UpstreamUnavailableError
 
 Row = TypeVar("Row", bound=Sized)
 Result = TypeVar("Result")
@@ -22,6 +22,9 @@ MAX_RETRY_AFTER_S = 30
 # How long rows wait for company while an earlier batch computes: callers that a batch has just answered ask again
 # within this time, and one batch of their questions costs less than many small ones.
 LINGER_S = 0.001
+# The last batch that may be in flight waits for company for longer: until those ahead take so many times what is usual.
+OVERDUE = 3.0
+LAST_LINGER_S = 0.05
 # Fewer rows are not split over batches: a call to the model server costs about as much as computing two of them.
 WORTH_ROWS = 4
 NO_PRIORITY = 2**32  # behind every priority that a caller can give
@@ -93,14 +96,16 @@ class _Waiting(Generic[Row, Result]):
 
 
 class Batcher(Generic[Row, Result]):
-    """Sends rows in batches through `send(rows, timeout_s) -> one result a row`; one batcher per target.
+    """Sends rows in batches through `send(rows, timeout_s, hurried_s) -> one result a row`; one batcher per target.
 
-    A call that is cancelled or past its deadline is dropped before it is computed. Deadlines are in `time.monotonic()`.
+    `timeout_s` is how long the most patient caller of the batch waits, `hurried_s` the least patient. A result that is
+    an exception fails the call of its row alone. A call that is cancelled or past its deadline is dropped before it is
+    computed. Deadlines are in `time.monotonic()`.
     """
 
     def __init__(
         self,
-        send: Callable[[Sequence[Row], float], Awaitable[Sequence[Result]]],
+        send: Callable[[Sequence[Row], float, float], Awaitable[Sequence[Result | Exception]]],
         limits: BatchLimits,
         report: Callable[[BatchReport], None],
     ) -> None:
@@ -110,8 +115,8 @@ class Batcher(Generic[Row, Result]):
         self._batches_in_flight = self._rows_in_flight = 0
         self._tasks: set[asyncio.Task[None]] = set()  # the loop itself holds them only weakly
         self._pump_is_due = False
-        self._linger_is_due = False
-        self._rows_per_s = 0.0
+        self._linger: asyncio.TimerHandle | None = None
+        self._rows_per_s = self._usual_s = 0.0
 
     @property
     def depth(self) -> int:
@@ -176,17 +181,16 @@ class Batcher(Generic[Row, Result]):
 
     def _lingered(self) -> bool:
         """Whether the oldest row has waited long enough for company; if not, see to it that it will be asked again."""
+        linger_s = LINGER_S
         if self._batches_in_flight + 1 == self._limits.max_in_flight > 1:
-            return False  # the last batch only waits at the model server: it goes when another has landed, or full
-        left_s = self._queue[0].call.submitted_s + LINGER_S - time.monotonic()
-        if left_s > 0 and not self._linger_is_due:
-            self._linger_is_due = True
-            asyncio.get_running_loop().call_later(left_s, self._linger_ends)
+            # The last batch only waits at the model server: it goes when another has landed, or full, or when it seems
+            # that none will land.
+            linger_s = max(LAST_LINGER_S, OVERDUE * self._usual_s)
+        left_s = self._queue[0].call.submitted_s + linger_s - time.monotonic()
+        if self._linger is not None:
+            self._linger.cancel()
+        self._linger = asyncio.get_running_loop().call_later(left_s, self._pump) if left_s > 0 else None
         return left_s <= 0
-
-    def _linger_ends(self) -> None:
-        self._linger_is_due = False
-        self._pump()
 
     def _take(self, most: int) -> list[_Waiting[Row, Result]]:
         limits = self._limits
@@ -207,27 +211,35 @@ class Batcher(Generic[Row, Result]):
         calls = {id(waiting.call): waiting.call for waiting in batch}.values()
         sent_s = time.monotonic()
         # The batch runs as long as its most patient caller allows; the others are answered by their own expiry.
-        timeout_s = max(call.deadline_s for call in calls) - sent_s
+        deadlines_s = [call.deadline_s for call in calls]
         try:
-            results = await self._send(rows, timeout_s)
+            results = await self._send(rows, max(deadlines_s) - sent_s, min(deadlines_s) - sent_s)
             upstream_s = time.monotonic() - sent_s
             self._observe(rows, sent_s - batch[0].call.submitted_s, upstream_s)
         except Exception as error:  # noqa: BLE001  # whoever waits raises it again
             for call in calls:
                 call.fail(error)
             return
+        except BaseException:
+            for call in calls:
+                call.fail(UpstreamUnavailableError("the batch was given up before the model answered"))
+            raise
         finally:
             self._landed(len(taken))  # before the callers are answered: the model computes the next batch meanwhile
         for call in calls:
             call.queued_s = max(call.queued_s, sent_s - call.submitted_s)
             call.upstream_s = max(call.upstream_s, upstream_s)
         for waiting, result in zip(batch, results, strict=True):
-            waiting.call.put(waiting.index, result)
+            if isinstance(result, Exception):
+                waiting.call.fail(result)
+            else:
+                waiting.call.put(waiting.index, result)
 
     def _observe(self, rows: list[Row], queued_s: float, upstream_s: float) -> None:
         lengths = [len(row) for row in rows]
         computed = len(rows) * self._limits.pad(max(lengths))
         self._report(BatchReport(len(rows), 1 - sum(lengths) / computed, queued_s, upstream_s))
+        self._usual_s += 0.1 * (upstream_s - self._usual_s) if self._usual_s else upstream_s
         rate = len(rows) * self._batches_in_flight / max(upstream_s, 1e-4)
         self._rows_per_s = rate if not self._rows_per_s else 0.9 * self._rows_per_s + 0.1 * rate
 

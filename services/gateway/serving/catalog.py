@@ -168,8 +168,14 @@ class Catalog:
             if before is None or before.target is not target:
                 self._metrics.queue_depth.labels(name).set_function(partial(_depth, target))
                 log.info("model %s answers from version %s (%s)", name, target.version, target.manifest.digest)
-        for name in self.models.keys() - models.keys():
+        for name, model in self.models.items():
+            self._retire(name, model, models.get(name))
+
+    def _retire(self, name: str, before: Model, now: Model | None) -> None:
+        if now is None:
             log.warning("model %s is gone from the repository", name)
+        if before.target is not None and (now is None or now.target is None):
+            self._metrics.queue_depth.remove(name)  # it would keep the target
 
 
 def _depth(target: Target) -> int:

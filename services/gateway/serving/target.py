@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gateway.errors import InvalidRequestError, OverloadedError
+from gateway.errors import InvalidRequestError, OverloadedError, UpstreamFailedError
 from gateway.metrics import Metrics
 from gateway.serving import tensors
+from gateway.serving.admission import RawShare
 from gateway.serving.batcher import Batcher, BatchLimits, BatchReport, Outcome
 from gateway.serving.payload import Tensor
 from gateway.serving.repository import StoredVersion
@@ -56,6 +57,9 @@ class Target:
             max_queue_rows=batching.max_queue_rows,
             pad=self._pad,
         )
+        # As much as the batches of texts may hold, so texts have half of the server however many such calls there are.
+        in_flight = batching.max_in_flight
+        self._raw = RawShare(in_flight * limits.max_rows, in_flight * limits.max_tokens, metrics)
         which = (manifest.model, self.version)
         self._batch_rows = metrics.batch_rows.labels(*which)
         self._padding = metrics.padding.labels(*which)
@@ -93,19 +97,24 @@ class Target:
         options: RawOptions,
         trace: TraceContext | None = None,
     ) -> list[Tensor]:
-        """Return Triton's answer to the caller's own tensors, one call to Triton; raises InvalidRequestError."""
+        """Return Triton's answer to the caller's own tensors, one call to Triton.
+
+        Raises InvalidRequestError, OverloadedError.
+        """
         tensors.check(inputs, self.manifest)
         started_s = time.monotonic()
         message = tensors.request(self.manifest.model, self.manifest.version, inputs, options.classes)
         if options.priority:
             message.parameters["priority"].uint64_param = options.priority
-        response = await self._triton.infer(message, deadline_s - started_s, carry([trace] if trace else []))
+        with self._raw.taken(*inputs["input_ids"].shape):
+            response = await self._triton.infer(message, deadline_s - started_s, carry([trace] if trace else []))
         self._upstream_seconds.observe(time.monotonic() - started_s)
         return tensors.payloads(response)
 
-    async def is_ready(self) -> bool:
+    async def is_ready(self, deadline_s: float) -> bool:
         """Ask Triton whether it serves this version now."""
-        return await self._triton.is_ready(self.manifest.model, self.manifest.version)
+        left_s = deadline_s - time.monotonic()
+        return await self._triton.is_ready(self.manifest.model, self.manifest.version, left_s)
 
     async def config(self, deadline_s: float) -> Any:
         """Return Triton's ModelConfigResponse for this version."""
@@ -118,11 +127,13 @@ class Target:
         left_s = deadline_s - time.monotonic()
         return await self._triton.model_statistics(self.manifest.model, self.manifest.version, left_s)
 
-    async def _send(self, rows: Sequence[Tokens], timeout_s: float) -> list[Prediction]:
+    async def _send(
+        self, rows: Sequence[Tokens], timeout_s: float, hurried_s: float
+    ) -> list[Prediction | UpstreamFailedError]:
         manifest = self.manifest
         message = tensors.request(manifest.model, manifest.version, tensors.pack(rows, manifest, self._pad))
         traces = [row.trace for row in rows if row.trace is not None]
-        response = await self._triton.infer(message, timeout_s, carry(traces))
+        response = await self._triton.infer(message, timeout_s, carry(traces), hurried_s)
         return tensors.decode(tensors.logits(response, len(rows)), manifest.labels)
 
     def _observe(self, report: BatchReport) -> None:

@@ -1,5 +1,6 @@
 """Tensors of one call: token rows into a ModelInferRequest with raw contents, logits back into predictions."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -99,20 +100,28 @@ def logits(response: Any, rows: int) -> Floats:
     return values.reshape(shape)
 
 
-def decode(values: Floats, labels: Sequence[str]) -> list[Prediction]:
-    """Return one prediction a row: softmax and the first largest; without labels the first column as it is."""
+def decode(values: Floats, labels: Sequence[str]) -> list[Prediction | UpstreamFailedError]:
+    """Return one prediction a row: softmax and the first largest; without labels the first column as it is.
+
+    A row whose score is not finite is an error of its own: its batch-mates are other callers'.
+    """
     if not labels:
-        return [Prediction(None, score, row) for score, row in zip(values[:, 0].tolist(), values, strict=True)]
+        return [_prediction(None, score, row) for score, row in zip(values[:, 0].tolist(), values, strict=True)]
     if values.shape[1] != len(labels):
         raise UpstreamFailedError(f"the model answered {values.shape[1]} classes, its manifest has {len(labels)}")
     best = values.argmax(axis=1)
     top = values.max(axis=1, keepdims=True)
-    scores = 1 / np.exp(values - top).sum(axis=1)
-    if not np.isfinite(scores).all():
-        raise UpstreamFailedError("the model answered numbers that are not finite")
+    with np.errstate(invalid="ignore"):  # infinity less infinity
+        scores = 1 / np.exp(values - top).sum(axis=1)
     return [
-        Prediction(labels[i], score, row) for i, score, row in zip(best.tolist(), scores.tolist(), values, strict=True)
+        _prediction(labels[i], score, row) for i, score, row in zip(best.tolist(), scores.tolist(), values, strict=True)
     ]
+
+
+def _prediction(label: str | None, score: float, row: Floats) -> Prediction | UpstreamFailedError:
+    if not math.isfinite(score):
+        return UpstreamFailedError("the model answered numbers that are not finite")
+    return Prediction(label, score, row)
 
 
 def probabilities(row: Floats) -> Floats:

@@ -5,7 +5,9 @@ import ipaddress
 import logging
 import socket
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import grpc
@@ -15,18 +17,28 @@ from tritonclient.grpc import service_pb2
 from gateway.errors import DeadlineExceededError, GatewayError, UpstreamUnavailableError
 from gateway.metrics import Metrics
 from gateway.trace_context import Metadata
-from gateway.upstream.upstream import PROBE_TIMEOUT_S, Upstream, translate
+from gateway.upstream.upstream import INFER, PROBE_TIMEOUT_S, Upstream, translate
 
 log = logging.getLogger(__name__)
 
 RESOLVE_TIMEOUT_S = 2.0
-# With another server to turn to, the first may use this share of the budget: whatever it does, the other is left
-# as much time as it took. Less would repeat slow but honest work under load, which makes the load worse.
-FIRST_TRY_SHARE = 0.5
 HELD_LOOKS_EVERY_S = 0.05
 # While no name has an address every call fails: a cluster's name server knows a new pod a moment after it is ready.
 NAMELESS_LOOKS_EVERY_S = 0.25
 NOT_ANSWERED = (UpstreamUnavailableError, DeadlineExceededError)
+# For calls in flight to an address that left the name server: longer than any caller may wait by default.
+LEAVING_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One call. Until `end_s` somebody waits for it; `hurried_s` is when the first of those gives up (`monotonic`)."""
+
+    method: str
+    request: Any
+    metadata: Metadata
+    end_s: float
+    hurried_s: float
 
 
 class Triton:
@@ -40,6 +52,8 @@ class Triton:
         self._resolved: dict[str, list[str]] = {}
         self._unresolved: set[str] = set()  # what the log has said so of
         self._upstreams: list[Upstream] = []
+        self._probing: dict[Upstream, asyncio.Task[None]] = {}
+        self._leaving: dict[Upstream, asyncio.Task[None]] = {}
         self._turn = 0
 
     async def open(self) -> None:
@@ -52,16 +66,25 @@ class Triton:
 
     async def close(self) -> None:
         """Close the channels."""
-        await asyncio.gather(*(upstream.close() for upstream in self._upstreams))
+        leaving = dict(self._leaving)
+        for task in leaving.values():
+            task.cancel()
+        await asyncio.gather(*leaving.values(), return_exceptions=True)
+        await asyncio.gather(*(upstream.close() for upstream in (*self._upstreams, *leaving)))
 
     @property
     def states(self) -> Mapping[str, str]:
         """What the last probe saw, by address."""
         return {upstream.address: upstream.state for upstream in self._upstreams}
 
-    async def infer(self, request: Any, timeout_s: float, metadata: Metadata = ()) -> Any:
-        """Send a ModelInferRequest, return the ModelInferResponse; the same budget bounds Triton's own queue."""
-        return await self._call("ModelInfer", request, timeout_s, metadata)
+    async def infer(
+        self, request: Any, timeout_s: float, metadata: Metadata = (), hurried_s: float | None = None
+    ) -> Any:
+        """Send a ModelInferRequest, return the ModelInferResponse; the same budget bounds Triton's own queue.
+
+        `hurried_s`: how long the least patient waits of those whose rows these are (None: all for `timeout_s`).
+        """
+        return await self._call(INFER, request, timeout_s, metadata, hurried_s)
 
     async def model_config(self, model: str, version: int, timeout_s: float) -> Any:
         """Return Triton's ModelConfigResponse."""
@@ -73,15 +96,16 @@ class Triton:
         request = service_pb2.ModelStatisticsRequest(name=model, version=str(version))
         return await self._call("ModelStatistics", request, timeout_s)
 
-    async def is_ready(self, model: str, version: int) -> bool:
-        """Ask whether any Triton serves this version; False when none can be asked."""
+    async def is_ready(self, model: str, version: int, timeout_s: float) -> bool:
+        """Ask whether any Triton serves this version; False when none says so in time."""
         request = service_pb2.ModelReadyRequest(name=model, version=str(version))
         asked = [upstream for upstream in self._upstreams if not upstream.breaker.is_open]
         answers = await asyncio.gather(
-            *(upstream.call("ModelReady", request, PROBE_TIMEOUT_S) for upstream in asked), return_exceptions=True
+            *(upstream.call("ModelReady", request, min(timeout_s, PROBE_TIMEOUT_S)) for upstream in asked),
+            return_exceptions=True,
         )
         for answer in answers:
-            if isinstance(answer, BaseException) and not isinstance(answer, grpc.aio.AioRpcError):
+            if isinstance(answer, BaseException) and not isinstance(answer, grpc.aio.AioRpcError | GatewayError):
                 raise answer
         return any(not isinstance(answer, BaseException) and answer.ready for answer in answers)
 
@@ -99,32 +123,33 @@ class Triton:
                 if url not in self._unresolved:
                     log.warning("cannot resolve %s: %s", url, error)
                 self._unresolved.add(url)
-        await self._adopt(address for found in self._resolved.values() for address in found)
+        self._adopt(address for found in self._resolved.values() for address in found)
 
     async def watch(self, every_s: float) -> None:
         """Resolve and probe for ever."""
-        probing: dict[Upstream, asyncio.Task[None]] = {}
         try:
             while True:
                 await self.resolve()
                 for upstream in self._upstreams:
-                    if upstream not in probing:
-                        probing[upstream] = asyncio.create_task(upstream.watch(every_s))
-                for gone in probing.keys() - set(self._upstreams):
-                    probing.pop(gone).cancel()
+                    if upstream not in self._probing:
+                        self._probing[upstream] = asyncio.create_task(upstream.watch(every_s))
                 await asyncio.sleep(every_s if self._upstreams else min(every_s, NAMELESS_LOOKS_EVERY_S))
         finally:
-            for task in probing.values():
+            for task in self._probing.values():
                 task.cancel()
-            await asyncio.gather(*probing.values(), return_exceptions=True)
+            await asyncio.gather(*self._probing.values(), return_exceptions=True)
 
-    async def _call(self, method: str, request: Any, timeout_s: float, metadata: Metadata = ()) -> Any:
+    async def _call(
+        self, method: str, request: Any, timeout_s: float, metadata: Metadata = (), hurried_s: float | None = None
+    ) -> Any:
         """Call one Triton; while none is available wait for one, so that none need run as long as nobody asks."""
         now_s = time.monotonic()
-        end_s, held_until_s = now_s + timeout_s, now_s + min(timeout_s, self._hold_s)
+        held_until_s = now_s + min(timeout_s, self._hold_s)
+        hurried_s = timeout_s if hurried_s is None else min(hurried_s, timeout_s)
+        ask = Ask(method, request, metadata, now_s + timeout_s, now_s + hurried_s)
         while True:
             try:
-                return await self._once(method, request, end_s, metadata)
+                return await self._once(ask)
             except UpstreamUnavailableError as error:
                 if time.monotonic() + HELD_LOOKS_EVERY_S >= held_until_s:
                     raise self._counted(error) from error.__cause__
@@ -132,37 +157,40 @@ class Triton:
                 raise self._counted(error) from error.__cause__
             await asyncio.sleep(HELD_LOOKS_EVERY_S)
 
-    async def _once(self, method: str, request: Any, end_s: float, metadata: Metadata) -> Any:
-        """Call one Triton, and another once more when the first did not answer and time is left."""
-        timeout_s = end_s - time.monotonic()
-        if timeout_s <= 0:
+    async def _once(self, ask: Ask) -> Any:
+        """Call one Triton, and another too when the first did not answer or is silent for longer than is usual."""
+        if ask.end_s <= time.monotonic():
             raise DeadlineExceededError("the deadline passed before the model was asked")
-        first = self._next()
-        if first is None:
+        if (first := self._next()) is None:
             raise UpstreamUnavailableError(f"no model server answers: {self._describe()}")
-        share = FIRST_TRY_SHARE if self._has_other(first) else 1.0
+        tries = [_quiet(self._try(first, ask))]
         try:
-            return await self._try(first, method, request, timeout_s * share, metadata)
-        except grpc.aio.AioRpcError as error:
-            failure, cause = translate(error), error
-        left_s = end_s - time.monotonic()
-        # Alone, it is asked again only if the connection broke: behind a service's address another pod may answer.
-        second = self._next(but=first) or (None if first.is_connected else first)
-        if isinstance(failure, NOT_ANSWERED) and left_s > 0 and second is not None:
-            try:
-                response = await self._try(second, method, request, left_s, metadata)
-                self._metrics.upstream_retries.labels("ok").inc()
-            except grpc.aio.AioRpcError as error:
-                failure, cause = translate(error), error
-                self._metrics.upstream_retries.labels(failure.code).inc()
-            else:
-                return response
-        raise failure from cause
+            patience_s = first.patience_s(ask.hurried_s - time.monotonic()) if self._has_other(first) else None
+            await asyncio.wait(tries, timeout=patience_s)
+            if tries[0].done() and not isinstance(tries[0].exception(), NOT_ANSWERED):
+                return tries[0].result()
+            if not tries[0].done() and ask.method == INFER:
+                first.doubt(ask.request)
+            # Alone, it is asked again only if the connection broke: behind a service's address another pod may answer.
+            second = self._next(but=first) or (first if tries[0].done() and not first.is_connected else None)
+            if second is None or ask.end_s <= time.monotonic():
+                return await tries[0]
+            tries.append(_quiet(self._try(second, ask)))
+            answer = await _answer(tries)
+            self._metrics.upstream_retries.labels(_result(answer, "needless" if answer is tries[0] else "ok")).inc()
+            return answer.result()
+        finally:
+            for task in tries:
+                task.cancel()
 
-    async def _try(self, upstream: Upstream, method: str, request: Any, timeout_s: float, metadata: Metadata) -> Any:
-        if method == "ModelInfer":
-            request.parameters["timeout"].int64_param = max(1, int(timeout_s * 1e6))
-        response = await upstream.call(method, request, timeout_s, metadata)
+    async def _try(self, upstream: Upstream, ask: Ask) -> Any:
+        timeout_s = ask.end_s - time.monotonic()
+        if ask.method == INFER:
+            ask.request.parameters["timeout"].int64_param = max(1, int(timeout_s * 1e6))
+        try:
+            response = await upstream.call(ask.method, ask.request, timeout_s, ask.metadata)
+        except grpc.aio.AioRpcError as error:
+            raise translate(error) from error
         self._metrics.upstream_calls.labels("ok").inc()
         return response
 
@@ -174,24 +202,60 @@ class Triton:
         return any(upstream is not first and not upstream.breaker.is_open for upstream in self._upstreams)
 
     def _next(self, but: Upstream | None = None) -> Upstream | None:
-        """Return the next upstream whose breaker is closed; None when there is none."""
-        for _ in self._upstreams:
-            self._turn = (self._turn + 1) % len(self._upstreams)
-            upstream = self._upstreams[self._turn]
-            if upstream is not but and not upstream.breaker.is_open:
-                return upstream
-        return None
+        """Return the next upstream whose breaker is closed, one in doubt only if all are; None when there is none."""
+        turns = [*self._upstreams[self._turn + 1 :], *self._upstreams[: self._turn + 1]]
+        able = [upstream for upstream in turns if upstream is not but and not upstream.breaker.is_open]
+        chosen = min(able, key=lambda upstream: upstream.in_doubt, default=None)
+        if chosen is not None:
+            self._turn = self._upstreams.index(chosen)
+        return chosen
 
     def _describe(self) -> str:
         states = [f"{address} is {state}" for address, state in self.states.items()]
         return "; ".join(states) or f"{', '.join(self._urls)} has no address"
 
-    async def _adopt(self, found: Iterable[str]) -> None:
+    def _adopt(self, found: Iterable[str]) -> None:
         wanted = list(dict.fromkeys(found))
         known = {upstream.address: upstream for upstream in self._upstreams}
         self._upstreams = [known.get(address) or Upstream(address, self._metrics) for address in wanted]
-        gone = [upstream for address, upstream in known.items() if address not in wanted]
-        await asyncio.gather(*(upstream.close() for upstream in gone))
+        for address, upstream in known.items():
+            if address not in wanted:
+                leaving = self._leaving[upstream] = asyncio.create_task(self._leave(upstream))
+                leaving.add_done_callback(partial(self._left, upstream))
+
+    async def _leave(self, upstream: Upstream) -> None:
+        """Stop looking at an address that nobody is sent to any more, and let its calls end."""
+        if (probe := self._probing.pop(upstream, None)) is not None:
+            probe.cancel()
+            await asyncio.gather(probe, return_exceptions=True)
+        await upstream.close(LEAVING_S)
+
+    def _left(self, upstream: Upstream, _: asyncio.Task[None]) -> None:
+        del self._leaving[upstream]
+
+
+def _quiet(coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    """Start a try; asyncio would complain of the failure of one that nobody waits for any more."""
+    task = asyncio.create_task(coroutine)
+    task.add_done_callback(lambda task: task.cancelled() or task.exception())
+    return task
+
+
+async def _answer(tries: Iterable[asyncio.Task[Any]]) -> asyncio.Task[Any]:
+    """Return the first of the tries that is an answer, be it an error; the last one when none is."""
+    waiting = set(tries)
+    while True:
+        done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            if not isinstance(task.exception(), NOT_ANSWERED):
+                return task
+        if not waiting:
+            return done.pop()
+
+
+def _result(task: asyncio.Task[Any], if_answered: str) -> str:
+    error = task.exception()
+    return if_answered if error is None else getattr(error, "code", GatewayError.code)
 
 
 async def addresses(url: str) -> list[str]:

@@ -28,6 +28,13 @@ PROBE_TIMEOUT_S = 1.0
 # A caller in a hurry proves nothing about the server; silence for about as long as a probe waits does.
 SILENCE_S = 0.9 * PROBE_TIMEOUT_S
 INFER = "ModelInfer"
+# How long a call may be silent before another server is asked as well: so many times what is usual, within bounds.
+# Below the first a pause of either process is enough; the second is as long as a probe waits.
+USUALS = 2.0
+LEAST_PATIENCE_S = 0.1
+MOST_PATIENCE_S = PROBE_TIMEOUT_S
+RECENT_SHARE = 0.2  # of the last answer in what is usual
+CLOSE_S = 1.0
 # gRPC's own back-off grows to two minutes; a Triton that came back must be found within a second.
 OPTIONS = [
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -62,11 +69,13 @@ class Upstream:
         self._seen = "unknown"
         self._metrics = metrics
         self._doubt = asyncio.Event()
+        self._usual_s = 0.0  # how long an inference took of late; 0: none was answered yet
         self._example: Example | None = None  # the last inference that was answered
         self._trial: Example | None = None  # what the next probe must repeat; None: nobody doubts that it infers
         self._channel = grpc.aio.insecure_channel(address, options=OPTIONS)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
-        metrics.upstream_breaker.labels(address).set(0)
+        self._is_open = metrics.upstream_breaker.labels(address)
+        self._is_open.set(0)
 
     @property
     def state(self) -> str:
@@ -78,20 +87,48 @@ class Upstream:
         """Whether there is a connection now."""
         return bool(self._channel.get_state() is grpc.ChannelConnectivity.READY)
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether it owes the proof that it infers."""
+        return self._trial is not None
+
+    def doubt(self, request: Any) -> None:
+        """Have the probe try an inference, this one if none was answered yet."""
+        self._trial = self._trial or self._example or Example(request, 0.0)
+        self._doubt.set()
+
+    def patience_s(self, timeout_s: float) -> float:
+        """Return how long to wait for it alone when whoever waits has `timeout_s`: half of that while it is unknown.
+
+        No less than is usual here, or slow but honest work would be done twice under load, which makes the load worse.
+        """
+        if not self._usual_s:
+            return timeout_s / 2
+        return max(LEAST_PATIENCE_S, USUALS * self._usual_s, min(timeout_s / 2, MOST_PATIENCE_S))
+
     async def call(self, method: str, request: Any, timeout_s: float, metadata: Metadata = ()) -> Any:
-        """Call `method` of Triton's service once, and tell the breaker; raises grpc.aio.AioRpcError."""
+        """Call `method` of Triton's service once, and tell the breaker.
+
+        Raises grpc.aio.AioRpcError, UpstreamUnavailableError when the channel was closed meanwhile.
+        """
         started_s = time.monotonic()
         try:
             response = await getattr(self._stub, method)(request, timeout=timeout_s, metadata=metadata)
+        except (asyncio.CancelledError, grpc.aio.UsageError) as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling()):
+                raise  # the caller left
+            raise UpstreamUnavailableError(f"the connection to {self.address} was closed") from error
         except grpc.aio.AioRpcError as error:
             if method == INFER and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-                self._trial = self._trial or self._example or Example(request, 0.0)
-                self._doubt.set()
+                self.doubt(request)
             if self._is_silence(error, time.monotonic() - started_s):
                 self._failed()
             raise
         if method == INFER:
-            self._trial, self._example = None, Example(request, time.monotonic() - started_s)
+            took_s = time.monotonic() - started_s
+            self._trial, self._example = None, Example(request, took_s)
+            self._usual_s += RECENT_SHARE * (took_s - self._usual_s) if self._usual_s else took_s
         if self._trial is None:
             self._answered()
         return response
@@ -127,15 +164,16 @@ class Upstream:
             # Also in health: callers in a hurry raise doubts all the time, and each would cost an inference.
             await asyncio.sleep(wait_s if self.breaker.failures else min(wait_s, FIRST_BACKOFF_S))
             if not self.breaker.failures:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._doubt.wait(), wait_s)
+                with suppress(TimeoutError):  # wait_for of Python 3.11 can swallow the cancellation
+                    async with asyncio.timeout(wait_s):
+                        await self._doubt.wait()
 
-    async def close(self) -> None:
-        """Close the channel; calls in flight have a second to end. Its metrics go with it."""
-        await self._channel.close(grace=1.0)
+    async def close(self, grace_s: float = CLOSE_S) -> None:
+        """Close the channel when the calls in flight have ended, after `grace_s` at most; its metrics go at once."""
         for gauge in (self._metrics.upstream_up, self._metrics.upstream_breaker):
             with suppress(KeyError):
                 gauge.remove(self.address)
+        await self._channel.close(grace=grace_s)
 
     async def _tried(self, example: Example) -> bool:
         """Repeat an inference; return whether it was answered, be it with an error."""
@@ -164,12 +202,12 @@ class Upstream:
         self._doubt.set()
         if self.breaker.failures == MAX_FAILURES:
             log.warning("upstream %s does not answer: its breaker opens", self.address)
-            self._metrics.upstream_breaker.labels(self.address).set(1)
+            self._is_open.set(1)
 
     def _answered(self) -> None:
         if self.breaker.is_open:
             log.info("upstream %s answers again: its breaker closes", self.address)
-            self._metrics.upstream_breaker.labels(self.address).set(0)
+            self._is_open.set(0)
         self.breaker.answered()
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.errors import DeadlineExceededError, OverloadedError, UpstreamUnavailableError
-from gateway.serving.batcher import LINGER_S, Batcher, BatchLimits, BatchReport, choose, fair_share
+from gateway.errors import DeadlineExceededError, OverloadedError, UpstreamFailedError, UpstreamUnavailableError
+from gateway.serving.batcher import LAST_LINGER_S, LINGER_S, Batcher, BatchLimits, BatchReport, choose, fair_share
 
 SOON_S = 5.0
 
@@ -27,15 +27,15 @@ class Upstream:
 
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     batches: list[list[str]] = field(default_factory=list)
-    timeouts_s: list[float] = field(default_factory=list)
+    timeouts_s: list[tuple[float, float]] = field(default_factory=list)
     at_once: int = 0
     most_at_once: int = 0
-    error: Exception | None = None
+    error: BaseException | None = None
 
-    async def send(self, rows: Sequence[str], timeout_s: float) -> list[str]:
+    async def send(self, rows: Sequence[str], timeout_s: float, hurried_s: float) -> list[str]:
         """Take one batch."""
         self.batches.append(list(rows))
-        self.timeouts_s.append(timeout_s)
+        self.timeouts_s.append((timeout_s, hurried_s))
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         await self.gate.wait()
@@ -153,6 +153,44 @@ async def test_the_last_batch_goes_full_or_when_another_has_landed() -> None:
     assert upstream.batches[2:] == [["w"]]
 
 
+async def test_batches_that_hang_do_not_keep_the_last_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.serving.batcher.WORTH_ROWS", 8)
+    upstream = Upstream()
+    one = batcher(upstream, limits(max_in_flight=2))
+    hanging = asyncio.create_task(one.submit(["x"] * 8, soon_s()))
+    await until(lambda: len(upstream.batches) == 1)
+    started_s = time.monotonic()
+    other = asyncio.create_task(one.submit(["y"], soon_s()))
+    await until(lambda: len(upstream.batches) == 2)
+    assert time.monotonic() - started_s > LAST_LINGER_S * 0.9
+    upstream.gate.set()
+    await asyncio.gather(hanging, other)
+
+
+async def test_a_row_that_failed_fails_its_own_caller_alone() -> None:
+    async def send(rows: Sequence[str], _: float, __: float) -> list[str | Exception]:
+        return [UpstreamFailedError(row) if row == "bad" else row for row in rows]
+
+    reports: list[BatchReport] = []
+    one: Batcher[str, str] = Batcher(send, limits(), reports.append)
+    calls = (one.submit(rows, soon_s()) for rows in (["a"], ["b", "bad"], ["c"]))
+    first, second, third = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(second, UpstreamFailedError)
+    assert not isinstance(first, BaseException)
+    assert not isinstance(third, BaseException)
+    assert (first.results, third.results) == (["a"], ["c"])
+
+
+async def test_a_batch_that_is_cancelled_leaves_nobody_waiting() -> None:
+    upstream = Upstream(error=asyncio.CancelledError())
+    upstream.gate.set()
+    one = batcher(upstream, limits())
+    with pytest.raises(UpstreamUnavailableError):
+        await one.submit(["a"], soon_s())
+    upstream.error = None
+    assert (await one.submit(["b"], soon_s())).results == ["<b>"]
+
+
 async def test_the_next_batch_is_sent_before_the_callers_of_the_last_are_answered() -> None:
     sent_when_answered: list[int] = []
     upstream = Upstream()
@@ -210,7 +248,9 @@ async def test_the_most_patient_caller_bounds_the_batch_and_the_others_their_own
     upstream.gate.set()
     assert (await patient).results == ["<b>"]
     assert upstream.batches == [["a", "b"]]
-    assert 2.5 < upstream.timeouts_s[0] <= 3
+    patient_s, hurried_s = upstream.timeouts_s[0]
+    assert 2.5 < patient_s <= 3
+    assert hurried_s <= 0.05
 
 
 async def test_rows_that_nobody_waits_for_are_not_computed() -> None:

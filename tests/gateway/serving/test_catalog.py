@@ -1,9 +1,11 @@
 """The catalog: follows the repository, keeps what is good, says what is not."""
 
 import asyncio
+import gc
 import json
 import logging
 import shutil
+import weakref
 from functools import partial
 from pathlib import Path
 
@@ -137,12 +139,18 @@ async def test_a_bug_neither_ends_the_start_nor_the_watch(
 
 async def test_a_removed_model_is_unknown(repository: Path) -> None:
     publish_tiny(repository, "other")
-    models = catalog(repository)
+    metrics = Metrics()
+    models = catalog(repository, metrics)
     await models.refresh()
+    target = weakref.ref(models.target("tiny"))
+    assert metrics.registry.get_sample_value("retort_queue_depth", {"model": "tiny"}) == 0
     shutil.rmtree(repository / "tiny")
     await models.refresh()
     with pytest.raises(UnknownModelError):
         models.target("tiny")
+    assert metrics.registry.get_sample_value("retort_queue_depth", {"model": "tiny"}) is None
+    gc.collect()
+    assert target() is None, "its tokenizer would stay"
 
 
 async def test_all_models_gone_at_once_is_a_volume_that_is_not_mounted(

@@ -1,15 +1,20 @@
 """A target: texts and tensors of one version through Triton."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from tritonclient.grpc import service_pb2
 
-from gateway.errors import InvalidRequestError, OverloadedError
+from gateway.errors import InvalidRequestError, OverloadedError, UpstreamFailedError
 from gateway.metrics import Metrics
 from gateway.serving.repository import Repository
 from gateway.serving.target import Batching, RawOptions, Target
+from gateway.trace_context import Metadata
 from gateway.upstream.triton import Triton
 from tests.gateway.fake_triton import FakeTriton
 from tests.gateway.serving.test_batcher import soon_s
@@ -53,10 +58,57 @@ async def test_tensors_are_checked_then_computed(target: Target, fake_triton: Fa
     assert len(fake_triton.requests) == 1
 
 
+async def test_calls_with_tensors_beyond_their_share_are_refused_and_texts_are_not(
+    target: Target, fake_triton: FakeTriton
+) -> None:
+    ids = np.full((4, 3), 11, dtype=np.int64)
+    inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+    fake_triton.delay_s = 0.2
+    raw = [target.compute(inputs, soon_s(), RawOptions()) for _ in range(5)]  # 2 batches in flight, 4 rows each
+    rows = await target.encode(["good"], soon_s())
+    *answers, text = await asyncio.gather(*raw, target.answer(rows, soon_s()), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [list, list, OverloadedError, OverloadedError, OverloadedError]
+    assert not isinstance(text, BaseException)
+    await target.compute(inputs, soon_s(), RawOptions())
+
+
+async def test_a_batch_tells_triton_of_its_most_and_its_least_patient_caller(
+    target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[float, float]] = []
+
+    async def infer(_: Triton, request: Any, timeout_s: float, metadata: Metadata, hurried_s: float) -> Any:  # noqa: ARG001
+        told.append((timeout_s, hurried_s))
+        raise UpstreamFailedError("asked")
+
+    monkeypatch.setattr(Triton, "infer", infer)
+    rows = await target.encode(["good", "bad"], soon_s())
+    calls = [target.answer([row], time.monotonic() + left_s) for row, left_s in zip(rows, (1, 60), strict=True)]
+    await asyncio.gather(*calls, return_exceptions=True)
+    ((patient_s, hurried_s),) = told
+    assert 59 < patient_s <= 60
+    assert 0.5 < hurried_s <= 1
+
+
+async def test_numbers_that_are_not_finite_fail_their_own_row_alone(target: Target, fake_triton: FakeTriton) -> None:
+    fake_triton.answer = service_pb2.ModelInferResponse(model_name="tiny", model_version="1")
+    fake_triton.answer.outputs.add(name="logits", datatype="FP32", shape=(2, 2))
+    fake_triton.answer.raw_output_contents.append(np.array([[0, np.nan], [0, 1]], dtype=np.float32).tobytes())
+    rows = await target.encode(["good", "bad"], soon_s())
+    failed, answered = await asyncio.gather(*(target.answer([row], soon_s()) for row in rows), return_exceptions=True)
+    assert isinstance(failed, UpstreamFailedError)
+    assert not isinstance(answered, BaseException)
+    assert answered.results[0].label == "positive"
+
+
 async def test_ready_is_what_triton_says(target: Target, fake_triton: FakeTriton) -> None:
-    assert await target.is_ready()
+    assert await target.is_ready(soon_s())
     fake_triton.ready = False
-    assert not await target.is_ready()
+    assert not await target.is_ready(soon_s())
+    fake_triton.ready_delay_s = 5.0
+    started_s = time.monotonic()
+    assert not await target.is_ready(started_s + 0.1)
+    assert time.monotonic() - started_s < 0.6
 
 
 async def test_what_a_full_queue_refuses_is_counted(published: Path) -> None:

@@ -91,7 +91,8 @@ def test_an_answer_of_another_form_is_an_error(answer: object) -> None:
 
 
 def test_decoding_is_softmax_and_argmax() -> None:
-    found = tensors.decode(np.array([[0, 2], [1000, -1000], [0, 0]], dtype=np.float32), ("no", "yes"))
+    decoded = tensors.decode(np.array([[0, 2], [1000, -1000], [0, 0]], dtype=np.float32), ("no", "yes"))
+    found = [row for row in decoded if isinstance(row, Prediction)]
     assert [prediction.label for prediction in found] == ["yes", "no", "no"]
     assert [prediction.score for prediction in found] == pytest.approx([1 / (1 + np.exp(-2)), 1.0, 0.5])
 
@@ -108,10 +109,17 @@ def test_without_labels_the_score_is_the_models() -> None:
     assert tensors.decode(logits, ()) == [Prediction(None, -3.5, logits[0])]
 
 
-@pytest.mark.parametrize("values", [[[1.0, 2.0, 3.0]], [[float("nan"), 1.0]]])
-def test_logits_that_do_not_fit_the_manifest_are_an_error(values: list[list[float]]) -> None:
+def test_logits_that_do_not_fit_the_manifest_are_an_error() -> None:
     with pytest.raises(UpstreamFailedError):
-        tensors.decode(np.array(values, dtype=np.float32), ("no", "yes"))
+        tensors.decode(np.array([[1.0, 2.0, 3.0]], dtype=np.float32), ("no", "yes"))
+
+
+@pytest.mark.parametrize("bad", [[np.nan, 1], [np.inf, 1], [-np.inf, -np.inf]])
+@pytest.mark.parametrize("labels", [("no", "yes"), ()])
+def test_a_score_that_is_not_finite_is_an_error_of_its_row(bad: list[float], labels: tuple[str, ...]) -> None:
+    logits = np.array([[0, 1], bad, [1, 0], [-np.inf, 1] if labels else [1, -np.inf]], dtype=np.float32)
+    found = tensors.decode(logits, labels)
+    assert [type(row) for row in found] == [Prediction, UpstreamFailedError, Prediction, Prediction]
 
 
 def test_tensors_within_limits_pass(manifest: Manifest) -> None:

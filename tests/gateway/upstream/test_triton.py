@@ -119,14 +119,14 @@ async def test_a_triton_that_went_is_a_quick_error_and_is_found_again(fake_trito
     await triton.probe()
     assert "unreachable" in triton.states[fake_triton.url]
     assert metrics.registry.get_sample_value("retort_upstream_up", {"upstream": fake_triton.url}) == 0
-    assert not await triton.is_ready("tiny", 1)
+    assert not await triton.is_ready("tiny", 1, 2.0)
 
     again = FakeTriton()
     await again.start(int(fake_triton.url.rpartition(":")[2]))
 
     async def answers() -> bool:
         await triton.probe()  # only a probe tries a server whose breaker is open
-        return await triton.is_ready("tiny", 1)
+        return await triton.is_ready("tiny", 1, 2.0)
 
     await until(answers, 2.0)
     await triton.infer(request(), 2.0)
@@ -165,7 +165,7 @@ async def test_a_dead_address_costs_no_request_and_is_left_alone(fake_triton: Fa
     assert value("retort_upstream_breaker", {"upstream": gone.url}) is None
 
 
-async def test_a_silent_server_takes_half_of_the_budget_at_most(fake_triton: FakeTriton) -> None:
+async def test_a_silent_server_that_nobody_knows_takes_half_of_the_budget_at_most(fake_triton: FakeTriton) -> None:
     silent = FakeTriton()
     await silent.start()
     silent.delay_s = 30.0
@@ -176,9 +176,104 @@ async def test_a_silent_server_takes_half_of_the_budget_at_most(fake_triton: Fak
         await triton.infer(request(), 1.0)
         assert time.monotonic() - started_s < 0.9
     assert (len(silent.requests), len(fake_triton.requests)) == (1, 2)
-    assert fake_triton.requests[0].parameters["timeout"].int64_param < 600_000
+    assert fake_triton.requests[1].parameters["timeout"].int64_param < 600_000
     await triton.close()
     await silent.stop()
+
+
+async def test_slow_but_honest_servers_are_left_to_their_work(fake_triton: FakeTriton) -> None:
+    other = FakeTriton()
+    await other.start()
+    fake_triton.delay_s = other.delay_s = 0.3
+    metrics = Metrics()
+    triton = Triton([fake_triton.url, other.url], metrics)
+    await triton.open()
+    for _ in range(8):
+        await triton.infer(request(), 0.5)
+    # Both were asked twice while nobody knew how slow they are; since then each is given the time that it takes.
+    assert len(fake_triton.requests) + len(other.requests) <= 10
+    needless = metrics.registry.get_sample_value("retort_upstream_retries_total", {"result": "needless"}) or 0
+    assert 8 + needless == len(fake_triton.requests) + len(other.requests)
+    await triton.close()
+    await other.stop()
+
+
+async def test_patience_ends_with_the_hurried_and_then_the_silent_one_is_left_alone(fake_triton: FakeTriton) -> None:
+    silent = FakeTriton()
+    await silent.start()
+    triton = Triton([silent.url, fake_triton.url], Metrics())
+    await triton.open()
+    for _ in range(4):
+        await triton.infer(request(), 60.0)
+    silent.delay_s = 30.0
+    took_s = []
+    for _ in range(6):
+        started_s = time.monotonic()
+        await triton.infer(request(), 60.0, hurried_s=0.6)
+        took_s.append(time.monotonic() - started_s)
+    assert sorted(took_s)[-2] < 0.2 < max(took_s) < 0.6, "one call finds out, the others are sent elsewhere"
+    started_s = time.monotonic()
+    silent.delay_s, fake_triton.delay_s = 0.0, 30.0
+    await triton.infer(request(), 60.0)
+    assert 0.8 < time.monotonic() - started_s < 2, "however patient all are, silence is noticed within a second"
+    await triton.close()
+    await silent.stop()
+
+
+async def test_an_address_that_leaves_ends_its_calls_first_or_they_go_elsewhere(
+    fake_triton: FakeTriton, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    leaver = FakeTriton()
+    await leaver.start()
+    found = [leaver.url, fake_triton.url]
+
+    async def scripted(_: str) -> list[str]:
+        return list(found)
+
+    monkeypatch.setattr("gateway.upstream.triton.addresses", scripted)
+    metrics = Metrics()
+    triton = Triton(["triton:8001"], metrics)
+    await triton.open()
+    watch = asyncio.create_task(triton.watch(0.02))
+    leaver.delay_s = 1.5
+    for leaving_s, asked_elsewhere in ((60.0, 0), (0.1, 1)):
+        monkeypatch.setattr("gateway.upstream.triton.LEAVING_S", leaving_s)
+        found[:] = [leaver.url, fake_triton.url]
+        await until_known(triton, leaver.url)
+        leaver.requests.clear()
+        while not leaver.requests:
+            held = asyncio.create_task(triton.infer(request(), 10.0))
+            await asyncio.sleep(0.1)
+        elsewhere = len(fake_triton.requests)
+        found[:] = [fake_triton.url]
+        assert (await held).model_name == "tiny"
+        assert len(fake_triton.requests) - elsewhere == asked_elsewhere
+        assert leaver.url not in triton.states
+    assert metrics.registry.get_sample_value("retort_upstream_up", {"upstream": leaver.url}) is None
+    assert "unforeseen" not in caplog.text
+    watch.cancel()
+    await asyncio.gather(watch, return_exceptions=True)
+    await triton.close()
+    await leaver.stop()
+
+
+async def test_whether_a_model_is_ready_is_said_in_time(fake_triton: FakeTriton) -> None:
+    fake_triton.ready_delay_s = 5.0
+    triton = Triton([fake_triton.url], Metrics())
+    await triton.open()
+    started_s = time.monotonic()
+    assert not await triton.is_ready("tiny", 1, 0.1)
+    assert time.monotonic() - started_s < 0.6
+    await triton.close()
+
+
+async def until_known(triton: Triton, address: str) -> None:
+    """Wait until an address has been probed."""
+
+    async def is_known() -> bool:
+        return triton.states.get(address) == "ready"
+
+    await until(is_known)
 
 
 @pytest.mark.parametrize(

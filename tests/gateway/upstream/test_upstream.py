@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2
 
+from gateway.errors import UpstreamUnavailableError
 from gateway.metrics import Metrics
 from gateway.serving import tensors
 from gateway.upstream.upstream import Upstream
@@ -94,4 +95,51 @@ async def test_an_error_to_the_trial_is_an_answer(fake_triton: FakeTriton) -> No
     assert (upstream.state, upstream.breaker.failures, len(fake_triton.requests)) == ("ready", 0, 2)
     await upstream.probe()
     assert len(fake_triton.requests) == 2, "in health no probe infers"
+    await upstream.close()
+
+
+async def test_a_call_whose_channel_closes_was_not_answered_and_one_that_is_cancelled_was_left(
+    fake_triton: FakeTriton,
+) -> None:
+    upstream = Upstream(fake_triton.url, Metrics())
+    fake_triton.delay_s = 30.0
+    left = asyncio.create_task(upstream.call("ModelInfer", service_pb2.ModelInferRequest(), 20.0))
+    cut = asyncio.create_task(upstream.call("ModelInfer", service_pb2.ModelInferRequest(), 20.0))
+    await asyncio.sleep(0.1)
+    left.cancel()
+    await upstream.close(0.1)
+    with pytest.raises(UpstreamUnavailableError, match="was closed"):
+        await cut
+    with pytest.raises(UpstreamUnavailableError, match="was closed"):
+        await upstream.call("ModelInfer", service_pb2.ModelInferRequest(), 20.0)
+    assert left.cancelled()
+
+
+@pytest.mark.parametrize(
+    ("usual_s", "timeout_s", "patience_s"),
+    [
+        (0.0, 10.0, 5.0),  # nobody knows it: half
+        (0.005, 1.0, 0.5),
+        (0.005, 60.0, 1.0),  # as long as a probe waits
+        (0.005, 0.05, 0.1),
+        (0.6, 1.0, 1.2),  # its usual work is no silence
+    ],
+)
+async def test_patience(usual_s: float, timeout_s: float, patience_s: float) -> None:
+    upstream = Upstream("127.0.0.1:1", Metrics())
+    upstream._usual_s = usual_s
+    assert upstream.patience_s(timeout_s) == pytest.approx(patience_s)
+    await upstream.close()
+
+
+async def test_what_is_usual_follows_the_answers(fake_triton: FakeTriton) -> None:
+    upstream = Upstream(fake_triton.url, Metrics())
+    request = tensors.request("tiny", 1, {name: np.ones((1, 3), np.int64) for name in ("input_ids", "attention_mask")})
+    fake_triton.delay_s = 0.4
+    await upstream.call("ModelInfer", request, 2.0)
+    assert 0.8 < upstream.patience_s(0.1) < 1.2
+    fake_triton.delay_s = 0.0
+    for _ in range(15):
+        await upstream.call("ModelInfer", request, 2.0)
+    assert upstream.patience_s(0.1) < 0.2
     await upstream.close()

@@ -83,7 +83,8 @@ def metadata_router(catalog: Catalog, is_ready: Callable[[], bool], gateway_vers
     @router.get("/models/{model}/ready", response_model=Ready)
     @router.get("/models/{model}/versions/{version}/ready", response_model=Ready)
     async def model_ready(request: Request, model: str, version: str | None = None) -> Response:
-        return _ready(ready=await _routed(catalog, request, model, version).is_ready())
+        target = _routed(catalog, request, model, version)
+        return _ready(ready=await target.is_ready(request.scope[CALL].deadline_s))
 
     return router
 

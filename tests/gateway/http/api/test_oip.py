@@ -140,6 +140,10 @@ async def test_readiness_of_a_model_is_tritons(client: httpx.AsyncClient, fake_t
     assert (await client.get("/v2/models/tiny/ready")).status_code == 503
     assert (await client.get("/v2/health/ready")).status_code == 200
     assert (await client.get("/v2/models/nope/ready")).status_code == 404
+    fake_triton.ready_delay_s = 5.0
+    late = await client.get("/v2/models/tiny/ready", headers={"x-deadline-ms": "100"})
+    assert late.status_code == 503
+    assert late.elapsed.total_seconds() < 0.6
 
 
 async def test_the_timeout_parameter_is_a_deadline(client: httpx.AsyncClient, fake_triton: FakeTriton) -> None:
