@@ -16,10 +16,12 @@ def health_router(catalog: Catalog, triton: Triton, lifecycle: Lifecycle, is_rea
     """Return the health doors. Triton's state is detail: a readiness that needs it would deadlock scale-to-zero."""
     router = APIRouter(tags=["health"])
 
+    @router.head("/healthz", include_in_schema=False)
     @router.get("/healthz")
     async def healthz() -> Live:
         return Live(live=True)
 
+    @router.head("/readyz", include_in_schema=False)
     @router.get("/readyz", response_model=Readiness, responses={503: {"model": Readiness}})
     async def readyz() -> Response:
         ready = is_ready()
