@@ -109,6 +109,14 @@ async def test_the_callers_deadline_reaches_triton(stub: Any, fake_triton: FakeT
     assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
+@pytest.mark.parametrize(("timeout_s", "header_ms"), [(30, 5_000), (5, 30_000)])
+async def test_the_shorter_of_two_deadlines_holds(
+    stub: Any, fake_triton: FakeTriton, timeout_s: float, header_ms: int
+) -> None:
+    await stub.ModelInfer(ask("good"), timeout=timeout_s, metadata=(("x-deadline-ms", str(header_ms)),))
+    assert 0 < fake_triton.requests[0].parameters["timeout"].int64_param < 5_100_000
+
+
 async def test_what_happens_at_triton_is_translated(stub: Any, fake_triton: FakeTriton) -> None:
     fake_triton.status = (grpc.StatusCode.UNAVAILABLE, "gone")
     assert (await fails(stub.ModelInfer(ask("good")))).code() is grpc.StatusCode.UNAVAILABLE
