@@ -71,9 +71,7 @@ def test_metrics_answer_whoever_else_connects_and_says_nothing(
     port = server.server_port
     try:
         with ExitStack() as stack:
-            silent = [
-                stack.enter_context(socket.create_connection((HOST, port), timeout=5)) for _ in range(100)
-            ]
+            silent = [stack.enter_context(socket.create_connection((HOST, port), timeout=5)) for _ in range(100)]
             url = f"http://{HOST}:{port}/metrics"
             assert httpx.get(url, timeout=5).status_code == 200
             assert threads() - before <= ports.MAX_SCRAPES + 1
