@@ -25,9 +25,11 @@ async def door(repository: Path, triton_url: str, **settings: str) -> AsyncItera
     (port,) = free_ports(1)
     async with started(repository, triton_url, grpc_port=str(port), **settings) as (gateway, _):
         await gateway.grpc.start()
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield gateway, service_pb2_grpc.GRPCInferenceServiceStub(channel)
-        await gateway.grpc.stop(0)
+        try:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+                yield gateway, service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        finally:
+            await gateway.grpc.stop(0)
 
 
 @pytest.fixture
