@@ -18,6 +18,7 @@ from gateway.admin.orders import Everyone, Order, Orders
 from gateway.admin.routes import Inside
 from gateway.grpc_api.server import GrpcServer
 from gateway.grpc_api.service import Service
+from gateway.grpc_api.strangers import Strangers
 from gateway.headers import RequestLimits
 from gateway.http.api.health import health_router
 from gateway.http.api.oip import infer_routes, metadata_router, triton_router
@@ -138,8 +139,9 @@ def build(settings: Settings, shared: Shared | None = None) -> Gateway:
     add_fallbacks(app)
     app.add_middleware(HotRoutes)
     app.add_middleware(RequestMiddleware, gate=gate, limits=limits, access=access, hot=HotTable(hot))
+    strangers = Strangers(metrics, settings.gateway_head_timeout_s)
     grpc = GrpcServer(
-        Service(predictor, catalog, is_ready, gate, limits, access, release),
+        Service(predictor, catalog, is_ready, gate, limits, access, release, strangers),
         settings.grpc_address,
         max_message_bytes=settings.gateway_max_body_bytes,
         max_calls=max_inflight,

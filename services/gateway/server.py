@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Protocol
 
 import uvicorn
+from uvicorn.lifespan.off import LifespanOff
 
 from gateway.lifecycle import Lifecycle
 
@@ -63,10 +64,12 @@ class DrainingServer(uvicorn.Server):
             _settle()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close every door, the application's last: it takes the way to Triton with it."""
+        """Close every door within one grace, then end the application, which takes the way to Triton with it."""
         grace_s = 0 if self.force_exit else float(self.config.timeout_graceful_shutdown or 0)
-        await asyncio.gather(*(door.stop(grace_s) for door in self._doors))
-        await super().shutdown(sockets)
+        lifespan, self.lifespan = self.lifespan, LifespanOff(self.config)  # uvicorn would end it with its own door
+        await asyncio.gather(super().shutdown(sockets), *(door.stop(grace_s) for door in self._doors))
+        if not self.force_exit:
+            await lifespan.shutdown()
 
     async def on_tick(self, counter: int) -> bool:
         """Called by uvicorn ten times a second: whether to close now."""

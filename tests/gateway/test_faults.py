@@ -7,7 +7,12 @@ import signal
 import socket
 import subprocess
 import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 
 import grpc
 import httpx
@@ -17,7 +22,7 @@ from tritonclient.grpc import service_pb2_grpc
 from tests.gateway.fake_triton import threaded_triton
 from tests.gateway.leaks import assert_no_more_than, at_rest
 from tests.gateway.load import CHAOS, WARM_UP, Load
-from tests.gateway.processes import gateway, status, wait_until
+from tests.gateway.processes import Served, gateway, status, wait_until
 from tests.gateway.test_grpc_fuzz import good_text
 from tests.model_server_process import ModelServer, model_server
 from tests.ports import free_ports
@@ -176,6 +181,33 @@ def test_callers_that_leave_leave_nothing_behind(published: Path, tmp_path: Path
         assert status(f"{served.url}/healthz") == 200
 
 
+def is_open(port: int) -> bool:
+    """Whether somebody listens."""
+    with socket.socket() as caller:
+        return caller.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def balancer(folder: Path, mode: str, *servers: str) -> Iterator[int]:
+    """haproxy in front of servers, which it asks for /readyz; yields its port."""
+    (front,) = free_ports(1)
+    config = folder / "haproxy.cfg"
+    config.write_text(
+        f"defaults\n mode {mode}\n timeout connect 1s\n timeout client 20s\n timeout server 20s\n"
+        " retries 0\n no option redispatch\n"  # what the gateway loses is lost
+        f"frontend f\n bind 127.0.0.1:{front}\n default_backend b\n"
+        "backend b\n option httpchk GET /readyz\n default-server check inter 200ms fall 2 rise 1\n"
+        + "".join([f" server s{number} {server}\n" for number, server in enumerate(servers)])
+    )
+    running = subprocess.Popen(["haproxy", "-db", "-f", str(config)])
+    try:
+        wait_until(lambda: is_open(front), 5)
+        yield front
+    finally:
+        running.terminate()
+        running.wait(5)
+
+
 @pytest.mark.skipif(shutil.which("haproxy") is None, reason="haproxy is not installed: NO PROOF of a drain behind one")
 def test_a_gateway_that_drains_behind_a_load_balancer(
     published: Path, live_triton: ModelServer, tmp_path: Path
@@ -183,26 +215,82 @@ def test_a_gateway_that_drains_behind_a_load_balancer(
     with (
         gateway(published, tmp_path, live_triton.grpc, gateway_drain_s=2) as one,
         gateway(published, tmp_path, live_triton.grpc) as two,
+        balancer(tmp_path, "http", f"127.0.0.1:{one.port}", f"127.0.0.1:{two.port}") as front,
+        Load(f"http://127.0.0.1:{front}").running() as load,
     ):
-        (front,) = free_ports(1)
-        config = tmp_path / "haproxy.cfg"
-        config.write_text(
-            "defaults\n mode http\n timeout connect 1s\n timeout client 20s\n timeout server 20s\n"
-            " retries 0\n no option redispatch\n"  # what the gateway loses is lost
-            f"frontend f\n bind 127.0.0.1:{front}\n default_backend b\n"
-            "backend b\n option httpchk GET /readyz\n default-server check inter 200ms fall 2 rise 1\n"
-            f" server one 127.0.0.1:{one.port}\n server two 127.0.0.1:{two.port}\n"
-        )
-        balancer = subprocess.Popen(["haproxy", "-db", "-f", str(config)])
-        try:
-            wait_until(lambda: status(f"http://127.0.0.1:{front}/readyz") == 200, 5)
-            with Load(f"http://127.0.0.1:{front}").running() as load:
-                time.sleep(0.5)
-                one.process.send_signal(signal.SIGTERM)
-                assert one.process.wait(10) == 0
-                time.sleep(0.5)
-        finally:
-            balancer.terminate()
-            balancer.wait(5)
+        time.sleep(0.5)
+        one.process.send_signal(signal.SIGTERM)
+        assert one.process.wait(10) == 0
+        time.sleep(0.5)
     log.info("rolling restart behind haproxy: %s", dict(load.codes()))
     assert set(load.codes()) == {200}
+
+
+@contextmanager
+def grpc_load(address: str, options: list[tuple[str, str | int]]) -> Iterator[Counter[str]]:
+    """Four callers over gRPC, each on a channel of its own and never asking twice; how often each status came."""
+    codes: Counter[str] = Counter()
+    done = Event()
+    once = [("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
+
+    def call() -> None:
+        with grpc.insecure_channel(address, options=[*options, *once]) as channel:
+            infer = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer
+            while not done.is_set():
+                codes[infer.future(good_text(), timeout=5).code().name] += 1
+                time.sleep(0.005)
+
+    with ThreadPoolExecutor(4) as pool:
+        callers = [pool.submit(call) for _ in range(4)]
+        try:
+            yield codes
+        finally:
+            done.set()
+        for caller in callers:
+            caller.result()
+
+
+def restarted_under_grpc_load(one: Served, two: Served, address: str, *options: tuple[str, str | int]) -> None:
+    """End one of two gateways while both are asked; every call is answered."""
+
+    def are_asked() -> bool:
+        return all(
+            '"grpc_infer"' in httpx.get(f"http://127.0.0.1:{each.metrics_port}/metrics").text for each in (one, two)
+        )
+
+    with grpc_load(address, list(options)) as codes:
+        wait_until(are_asked, 5)
+        one.process.send_signal(signal.SIGTERM)
+        assert one.process.wait(15) == 0
+        time.sleep(0.5)
+    log.info("one of two gateways ends under gRPC load: %s", dict(codes))
+    assert set(codes) == {"OK"}
+
+
+def test_a_gateway_that_drains_among_grpc_clients_that_choose(
+    published: Path, live_triton: ModelServer, tmp_path: Path
+) -> None:
+    chooses = '{"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}}'
+    with (
+        gateway(published, tmp_path, live_triton.grpc, gateway_drain_s=5) as one,
+        gateway(published, tmp_path, live_triton.grpc) as two,
+    ):
+        address = f"ipv4:127.0.0.1:{one.grpc_port},127.0.0.1:{two.grpc_port}"
+        restarted_under_grpc_load(one, two, address, ("grpc.service_config", chooses))
+
+
+@pytest.mark.skipif(shutil.which("haproxy") is None, reason="haproxy is not installed: NO PROOF of a drain behind one")
+def test_a_gateway_that_drains_behind_a_balancer_of_connections(
+    published: Path, live_triton: ModelServer, tmp_path: Path
+) -> None:
+    with (
+        gateway(published, tmp_path, live_triton.grpc, gateway_drain_s=5) as one,
+        gateway(published, tmp_path, live_triton.grpc) as two,
+        balancer(
+            tmp_path,
+            "tcp",
+            f"127.0.0.1:{one.grpc_port} port {one.port}",
+            f"127.0.0.1:{two.grpc_port} port {two.port}",
+        ) as front,
+    ):
+        restarted_under_grpc_load(one, two, f"127.0.0.1:{front}")

@@ -1,7 +1,11 @@
 """Ports: taken alone, or claimed for workers; refused in one sentence."""
 
+import os
 import socket
+from contextlib import ExitStack
+from pathlib import Path
 
+import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -51,3 +55,31 @@ def test_a_claim_keeps_all_but_the_workers_away_and_takes_no_connection() -> Non
             accepted = [one.accept()[0], other.accept()[0]]  # either has some: the chance of none is 2 ** -63
             for connection in callers + accepted:
                 connection.close()
+
+
+def threads() -> int:
+    """How many this process has."""
+    return len(list(Path(f"/proc/{os.getpid()}/task").iterdir()))
+
+
+def test_metrics_answer_whoever_else_connects_and_says_nothing(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(ports, "SCRAPE_TIMEOUT_S", 0.5)
+    before = threads()
+    server = ports.expose(HOST, 0, CollectorRegistry())
+    port = server.server_port
+    try:
+        with ExitStack() as stack:
+            silent = [stack.enter_context(socket.create_connection((HOST, port), timeout=5)) for _ in range(100)]
+            url = f"http://{HOST}:{port}/metrics"
+            assert httpx.get(url, timeout=5).status_code == 200
+            assert threads() - before <= ports.MAX_SCRAPES + 1
+            for connection in silent:
+                assert connection.recv(1) == b""  # the first make room, the last are given up
+            assert threads() - before == 1
+            assert httpx.get(url, timeout=5).status_code == 200
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert capfd.readouterr().err == ""

@@ -1,6 +1,7 @@
 """The message of a gRPC call, read by hand: gRPC itself answers a broken one with UNKNOWN and a missing one never."""
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
@@ -11,6 +12,7 @@ from google.protobuf.message import DecodeError
 
 from gateway import grpc_errors
 from gateway.errors import InvalidRequestError, RequestError, SlowRequestError
+from gateway.grpc_api.strangers import Strangers
 from gateway.grpc_api.sturdy import SturdyServer
 
 Decode = Callable[[bytes], Any]
@@ -42,48 +44,56 @@ async def read_message(context: Any, decode: Decode, deadline_s: float) -> Any:
     return _decoded(raw, decode)
 
 
+async def read_stranger(context: Any, decode: Decode, deadline_s: float, strangers: Strangers) -> Any:
+    """Return the first message of a call that needs no key; raises as `read_message`."""
+    with strangers.awaited() as patience_s:
+        return await read_message(context, decode, min(deadline_s, patience_s))
+
+
 class CarefulServer:
     """Stands in for the gRPC server while the services of others register: their messages are read by hand too."""
 
-    def __init__(self, server: SturdyServer, wait_s: float) -> None:
-        self._server, self._wait_s = server, wait_s
+    def __init__(self, server: SturdyServer, strangers: Strangers) -> None:
+        self._server, self._strangers = server, strangers
 
     def add_generic_rpc_handlers(self, handlers: Any) -> None:
         """What generated code calls besides: the same methods again."""
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
         """Register the methods of a service."""
-        careful = {name: _careful(handler, self._wait_s) for name, handler in handlers.items()}
+        careful = {name: _careful(handler, self._strangers) for name, handler in handlers.items()}
         self._server.add_registered_method_handlers(service, careful)
 
 
-def _careful(handler: Any, wait_s: float) -> "grpc.RpcMethodHandler[Any, Any]":
+def _careful(handler: Any, strangers: Strangers) -> "grpc.RpcMethodHandler[Any, Any]":
     decode, encode = handler.request_deserializer, handler.response_serializer
-
-    async def stream(_: Any, context: Any) -> AsyncIterator[Any]:
-        async for answer in handler.stream_stream(_messages(context, decode), context):
-            yield answer
 
     async def one(_: Any, context: Any) -> Any:
         try:
-            request = await read_message(context, decode, time.monotonic() + wait_s)
+            request = await read_stranger(context, decode, math.inf, strangers)
         except RequestError as error:
             await _abort(context, error)
         return await (handler.unary_stream or handler.unary_unary)(request, context)
 
-    if handler.request_streaming:
+    async def several(_: Any, context: Any) -> None:
+        try:
+            async for answer in handler.stream_stream(_messages(context, decode, strangers), context):
+                await context.write(answer)
+        except RequestError as error:
+            await _abort(context, error)
+
+    async def stream(_: Any, context: Any) -> None:
+        await strangers.stream(context, several if handler.request_streaming else one)
+
+    if handler.request_streaming or handler.response_streaming:
         return grpc.stream_stream_rpc_method_handler(stream, response_serializer=encode)
-    if handler.response_streaming:
-        return grpc.stream_stream_rpc_method_handler(one, response_serializer=encode)
     return grpc.stream_unary_rpc_method_handler(one, response_serializer=encode)
 
 
-async def _messages(context: Any, decode: Decode) -> AsyncIterator[Any]:
+async def _messages(context: Any, decode: Decode, strangers: Strangers) -> AsyncIterator[Any]:
+    yield await read_stranger(context, decode, math.inf, strangers)
     while (raw := await context.read()) is not grpc.aio.EOF:
-        try:
-            yield _decoded(raw, decode)
-        except RequestError as error:
-            await _abort(context, error)
+        yield _decoded(raw, decode)
 
 
 def _decoded(raw: bytes, decode: Decode) -> Any:

@@ -1,20 +1,20 @@
 """The gRPC server: the inference service, health and reflection on one port."""
 
-import asyncio
-from contextlib import suppress
-
 import grpc
 import grpc.aio
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from gateway.errors import SettingsError
+from gateway.grpc_api.health import Health
 from gateway.grpc_api.reading import CarefulServer
 from gateway.grpc_api.service import SERVICE, Service
+from gateway.grpc_api.strangers import MAX_STREAMS
 from gateway.grpc_api.sturdy import SturdyServer
 
-HEALTH_EVERY_S = 0.1
-BESIDES_INFERENCE = 64  # calls for health and metadata, on top of the inference calls that admission lets in
+HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+# On top of the inference calls that admission lets in: those for health and metadata, and streams.
+BESIDES_INFERENCE = 64 + MAX_STREAMS
 
 
 class GrpcServer:
@@ -38,8 +38,6 @@ class GrpcServer:
         self._open_timeout_s = open_timeout_s
         self._shares_port = shares_port  # with other workers; their supervisor keeps strangers off it
         self._server: SturdyServer | None = None
-        self._health = health.aio.HealthServicer()
-        self._watch: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Listen; SettingsError when the port cannot be had."""
@@ -60,9 +58,9 @@ class GrpcServer:
             options.append(("grpc.max_connection_age_ms", int(self._connection_age_s * 1000)))
         server = self._server = SturdyServer(options, self._max_calls)
         server.add_registered_method_handlers(SERVICE, self._service.handlers())
-        careful = CarefulServer(server, self._open_timeout_s)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, careful)
-        described = reflection.aio.ReflectionServicer((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME))
+        careful = CarefulServer(server, self._service.strangers)
+        health_pb2_grpc.add_HealthServicer_to_server(Health(self._service.is_ready, ("", SERVICE)), careful)
+        described = reflection.aio.ReflectionServicer((SERVICE, HEALTH, reflection.SERVICE_NAME))
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(described, careful)
         try:
             if self._credentials is None:
@@ -73,29 +71,10 @@ class GrpcServer:
             raise SettingsError(
                 f"cannot listen on {self._address} (gRPC): free the port or set RETORT_GRPC_PORT to another one"
             ) from error
-        await self._show(ready=self._service.is_ready())
-        self._watch = asyncio.create_task(self._follow())
         await server.start()
 
     async def stop(self, grace_s: float) -> None:
-        """Take no more calls; those in flight have `grace_s` to end."""
-        if self._watch is not None:
-            self._watch.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._watch
+        """Take no more calls; those in flight have `grace_s` to end, streams none."""
+        self._service.strangers.close()
         if self._server is not None:
-            await self._health.enter_graceful_shutdown()
             await self._server.stop(grace_s)
-
-    async def _follow(self) -> None:
-        shown = None
-        while True:
-            if (ready := self._service.is_ready()) != shown:
-                await self._show(ready=ready)
-                shown = ready
-            await asyncio.sleep(HEALTH_EVERY_S)
-
-    async def _show(self, *, ready: bool) -> None:
-        status = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING
-        for name in ("", SERVICE):
-            await self._health.set(name, status)

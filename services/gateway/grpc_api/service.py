@@ -15,7 +15,8 @@ from gateway.access import CLIENT_LEFT, AccessLog
 from gateway.call import Call
 from gateway.errors import GatewayError
 from gateway.grpc_api.messages import read_infer, write_infer, write_metadata
-from gateway.grpc_api.reading import Decode, read_message
+from gateway.grpc_api.reading import Decode, read_message, read_stranger
+from gateway.grpc_api.strangers import Strangers
 from gateway.headers import RequestLimits
 from gateway.oip import version_number
 from gateway.security.gate import Gate
@@ -41,6 +42,7 @@ class Service:
     limits: RequestLimits
     access: AccessLog
     version: str
+    strangers: Strangers
 
     def handlers(self) -> dict[str, "grpc.RpcMethodHandler[Any, Any]"]:
         """Return a handler a method."""
@@ -122,10 +124,14 @@ class Service:
             headers.admit(call, self.limits)
             left_s = context.time_remaining()
             if left_s is not None:  # gRPC's own deadline; callers commonly give hours
-                call.deadline_s = call.started_s + min(left_s, self.limits.max_deadline_ms / 1e3)
+                granted_s = call.started_s + min(left_s, self.limits.max_deadline_ms / 1e3)
+                call.deadline_s = min(call.deadline_s, granted_s) if b"x-deadline-ms" in given else granted_s
             if needs_key:
                 await self.gate.admit(call)
-            answer = await work(call, await read_message(context, decode, call.deadline_s))
+                request = await read_message(context, decode, call.deadline_s)
+            else:
+                request = await read_stranger(context, decode, call.deadline_s, self.strangers)
+            answer = await work(call, request)
             context.set_trailing_metadata(_trailing(call))
         except GatewayError as error:
             status = http_errors.STATUS[type(error)]

@@ -12,6 +12,7 @@ BAD = b"400 Bad Request"
 TOO_LATE = b"408 Request Timeout"
 TOO_LARGE = b"431 Request Header Fields Too Large"
 TOO_MANY = b"503 Service Unavailable\r\nretry-after: 1"
+BESIDES_NAME_AND_VALUE = len(b": \r\n")
 CLOSING = ((b"content-length", b"0"), (b"connection", b"close"))
 
 
@@ -51,12 +52,14 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser; give up on a head that is too large."""
+        """Feed the parser; give up on a head that grows too large.
+
+        What came in one segment with the end of another request is not counted: where it began, nobody knows.
+        """
+        self._head_bytes += len(data)
         super().data_received(data)
-        if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > self._limits.max_bytes:
-                self._refuse(TOO_LARGE)
+        if self._in_head and self._head_bytes > self._limits.max_bytes:
+            self._refuse(TOO_LARGE)
 
     def on_message_begin(self) -> None:
         """The first byte of a head."""
@@ -65,9 +68,13 @@ class Connection(HttpToolsProtocol):
             self._expect_head()
 
     def on_headers_complete(self) -> None:
-        """The head is there."""
+        """The head is there, and its size known."""
         self._stop_timer()
         self._in_head = False
+        size = len(self.url) + sum([len(name) + len(value) + BESIDES_NAME_AND_VALUE for name, value in self.headers])
+        if size > self._limits.max_bytes:
+            self._refuse(TOO_LARGE)
+            raise ValueError("head too large")  # the parser stops; uvicorn's answer to that finds a closed connection
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # uvicorn's signature and its name

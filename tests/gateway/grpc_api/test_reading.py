@@ -5,12 +5,15 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
-from grpc_health.v1 import health, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from tritonclient.grpc import service_pb2
 
+from gateway.grpc_api.health import Health
 from gateway.grpc_api.reading import CarefulServer, read_message
+from gateway.grpc_api.strangers import Strangers
 from gateway.grpc_api.sturdy import SturdyServer
+from gateway.metrics import Metrics
 from tests.gateway import http2
 
 INVALID, LATE = 3, 4
@@ -23,8 +26,8 @@ REFLECTION = b"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 async def port() -> AsyncIterator[int]:
     """A server with the services of others."""
     server = SturdyServer([("grpc.so_reuseport", 0)], 100)
-    careful = CarefulServer(server, WAIT_S)
-    health_pb2_grpc.add_HealthServicer_to_server(health.aio.HealthServicer(), careful)
+    careful = CarefulServer(server, Strangers(Metrics(), WAIT_S))
+    health_pb2_grpc.add_HealthServicer_to_server(Health(lambda: True, ("",)), careful)
     reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(("s",)), careful)
     found = server.add_insecure_port("127.0.0.1:0")
     await server.start()
@@ -38,7 +41,7 @@ async def test_a_broken_message_is_the_callers_fault(port: int, path: bytes) -> 
     assert (await asyncio.to_thread(http2.ask, port, sent, 3)).status == INVALID
 
 
-@pytest.mark.parametrize("path", [CHECK, WATCH])
+@pytest.mark.parametrize("path", [CHECK, WATCH, REFLECTION])
 @pytest.mark.parametrize("body", [b"", http2.prefixed(b"abc", length=9)])
 @pytest.mark.parametrize("ends", [True, False])
 async def test_a_missing_message_ends_the_call(port: int, path: bytes, body: bytes, ends: bool) -> None:

@@ -25,9 +25,11 @@ async def door(repository: Path, triton_url: str, **settings: str) -> AsyncItera
     (port,) = free_ports(1)
     async with started(repository, triton_url, grpc_port=str(port), **settings) as (gateway, _):
         await gateway.grpc.start()
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield gateway, service_pb2_grpc.GRPCInferenceServiceStub(channel)
-        await gateway.grpc.stop(0)
+        try:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+                yield gateway, service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        finally:
+            await gateway.grpc.stop(0)
 
 
 @pytest.fixture
@@ -107,6 +109,14 @@ async def test_the_callers_deadline_reaches_triton(stub: Any, fake_triton: FakeT
     assert fake_triton.requests[0].parameters["timeout"].int64_param < 310_000  # gRPC measures in its own clock
     error = await fails(stub.ModelInfer(ask("good"), metadata=(("x-deadline-ms", "50"),)))
     assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+@pytest.mark.parametrize(("timeout_s", "header_ms"), [(30, 5_000), (5, 30_000)])
+async def test_the_shorter_of_two_deadlines_holds(
+    stub: Any, fake_triton: FakeTriton, timeout_s: float, header_ms: int
+) -> None:
+    await stub.ModelInfer(ask("good"), timeout=timeout_s, metadata=(("x-deadline-ms", str(header_ms)),))
+    assert 0 < fake_triton.requests[0].parameters["timeout"].int64_param < 5_100_000
 
 
 async def test_what_happens_at_triton_is_translated(stub: Any, fake_triton: FakeTriton) -> None:

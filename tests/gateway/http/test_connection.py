@@ -71,6 +71,29 @@ def test_a_head_that_is_too_large_is_refused(port: int, head: bytes) -> None:
         assert everything(large).startswith(b"HTTP/1.1 431")
 
 
+def test_a_whole_head_that_is_too_large_is_refused(port: int) -> None:
+    request = b"GET /healthz HTTP/1.1\r\nhost: x\r\nx-long: %b\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as large:
+        large.sendall(request % (b"a" * 4000))
+        assert b"200 OK" in large.recv(65536)
+        large.sendall(request % (b"a" * 5000))  # in one segment
+        assert everything(large).startswith(b"HTTP/1.1 431")
+
+
+@pytest.mark.parametrize(("texts", "words"), [(200, 1), (1, 10_000)], ids=["many requests", "a large body"])
+def test_what_comes_before_a_head_is_no_part_of_it(port: int, texts: int, words: int) -> None:
+    body = b'{"text": "%b"}' % (b"good " * words)
+    head = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body)
+    last = b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as busy:
+        busy.sendall((head + body) * texts + last[:20])
+        time.sleep(HEAD_S / 5)
+        busy.sendall(last[20:])
+        answers = everything(busy)
+    assert answers.count(b"HTTP/1.1 ") == texts + 1
+    assert answers.count(b"HTTP/1.1 200") == 1  # nobody answers behind this gateway, but for itself
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 def test_what_is_no_http_is_refused(port: int, chunked: bool) -> None:
     sent = (

@@ -23,12 +23,14 @@ def health_router(
     """Return the health doors. Triton's state is detail: a readiness that needs it would deadlock scale-to-zero."""
     router = APIRouter(tags=["health"])
 
+    @router.head("/healthz", include_in_schema=False)
     @router.get("/healthz")
     async def healthz() -> Live:
         return Live(live=True)
 
     forms = BriefReadiness | Readiness
 
+    @router.head("/readyz", include_in_schema=False)
     @router.get("/readyz", response_model=forms, responses={503: {"model": forms}})
     async def readyz(request: Request) -> Response:
         ready = is_ready()

@@ -52,10 +52,12 @@ def metadata_router(catalog: Catalog, is_ready: Callable[[], bool], gateway_vers
     async def server_metadata() -> ServerMetadata:
         return ServerMetadata(name=metadata.NAME, version=gateway_version, extensions=list(metadata.EXTENSIONS))
 
+    @router.head("/health/live", include_in_schema=False)
     @router.get("/health/live")
     async def live() -> Live:
         return Live(live=True)
 
+    @router.head("/health/ready", include_in_schema=False)
     @router.get("/health/ready", response_model=Ready)
     async def ready() -> Response:
         return _ready(ready=is_ready())

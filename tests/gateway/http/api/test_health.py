@@ -110,3 +110,12 @@ async def test_not_ready_while_draining_yet_answering(published: Path, fake_trit
             assert (await client.get(path)).status_code == 503
         assert (await client.get("/healthz")).status_code == 200
         assert (await client.post("/predict", json={"text": "good"})).status_code == 200
+
+
+async def test_a_head_is_answered_like_a_get(published: Path, fake_triton: FakeTriton) -> None:
+    async with started(published, fake_triton.url) as (gateway, client):
+        for path in ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"):
+            assert (await client.head(path)).status_code == 200
+            assert set((await client.get("/openapi.json")).json()["paths"][path]) == {"get"}
+        gateway.lifecycle.drain()
+        assert (await client.head("/readyz")).status_code == 503
