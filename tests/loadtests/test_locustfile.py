@@ -151,7 +151,23 @@ def test_a_spike_is_a_spike(tmp_path: Path) -> None:
 
 def test_processes_share_the_work_and_the_tally_is_whole(tmp_path: Path) -> None:
     gateway = Gateway()
-    ended = run(http, gateway, tmp_path, "--processes", "2", "--rate", "60", "-t", "3s", "--repeat-share", "0")
+    ended = run(
+        http,
+        gateway,
+        tmp_path,
+        "--processes",
+        "2",
+        "--rate",
+        "60",
+        "-t",
+        "3s",
+        "--repeat-share",
+        "0",
+        "-u",
+        "8",
+        "-r",
+        "8",
+    )
     assert ended.code == 0, ended.printed
     assert ended.figures["answered"] == len(gateway.calls)
     texts = [text for call in gateway.calls for text in call]
