@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from training import staging
+
 KEPT = 3
 NAME = re.compile(r"(\d{8})-([0-9a-f]{64})\.pt")
 
@@ -36,7 +38,7 @@ class Checkpoints:
             os.fsync(stream.fileno())
         path = self.folder / f"{step:08d}-{_sha256(staged)}.pt"
         staged.rename(path)
-        _sync(self.folder)
+        staging.sync(self.folder)
         for other in self.folder.glob(f"{step:08d}-*.pt"):  # of the same step, before a rescue changed the rate
             if other != path:
                 other.unlink()
@@ -95,11 +97,3 @@ def fingerprint(model: torch.nn.Module, *facts: object) -> str:
 def _sha256(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

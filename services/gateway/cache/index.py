@@ -8,7 +8,8 @@ from usearch.index import Index
 
 from gateway.cache.entry import Floats, pack, unpack
 from gateway.cache.scope import Scope, Selection
-from gateway.cache.store import NEIGHBOURS, NOTHING, Addition, Found, Neighbour, Query, has_direction
+from gateway.cache.score import K
+from gateway.cache.store import NOTHING, Addition, Found, Neighbour, Query, has_direction
 from gateway.metrics import Metrics
 
 TIER = "semantic"
@@ -51,7 +52,7 @@ class _Graph:
             del self.values[number]
 
     def nearest(self, vector: Floats) -> tuple[Neighbour, ...]:
-        matches = self.index.search(vector, NEIGHBOURS, threads=1)
+        matches = self.index.search(vector, K, threads=1)
         found = []
         for number, distance in zip(matches.keys.tolist(), matches.distances.tolist(), strict=True):
             if (entry := unpack(self.values.get(number), b"")) is not None:

@@ -10,12 +10,13 @@ from gateway.cache.entry import Entry, Floats, unpack
 from gateway.cache.redis_link import Command
 from gateway.cache.redis_names import Names
 from gateway.cache.scope import Scope
-from gateway.cache.store import NEIGHBOURS, Found, Neighbour, Query, has_direction
+from gateway.cache.score import K
+from gateway.cache.store import Found, Neighbour, Query, has_direction
 
 # A search takes 0.2 to 0.4 ms of Redis' only thread (quicker there than on one of its own: NOTHREAD), so one call
 # may keep it from others for some milliseconds and not longer; the texts after these are looked up by key alone.
 MAX_SEARCHES = 16
-SEARCH = ("COUNT", NEIGHBOURS, "EF", 50, "NOTHREAD")
+SEARCH = ("COUNT", K, "EF", 50, "NOTHREAD")
 ATTRIBUTES_SINCE = (8, 2)  # before it VSIM answers without attributes, and a second question asks for them
 
 

@@ -9,8 +9,6 @@ import numpy as np
 from gateway.cache.entry import Entry, Floats
 from gateway.cache.scope import Scope, Selection
 
-NEIGHBOURS = 8  # the score of a semantic hit is made of so many; another number needs new evidence
-
 
 @dataclass(frozen=True, slots=True)
 class Query:

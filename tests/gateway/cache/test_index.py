@@ -6,7 +6,8 @@ import numpy as np
 
 from gateway.cache.index import MAX_QUEUE
 from gateway.cache.scope import Scope, Selection
-from gateway.cache.store import NEIGHBOURS, Query
+from gateway.cache.score import K
+from gateway.cache.store import Query
 from gateway.metrics import Metrics
 from tests.gateway.cache.stores import SCOPE, addition, entry, fill, key, local_index, nearest, same, vector
 
@@ -21,7 +22,7 @@ async def test_the_least_recently_added_go_and_the_nearest_are_still_found() -> 
     right = 0
     for seed in range(2000, 2100):
         (found,) = await index.look_up(SCOPE, [Query(b"", vector(seed))])
-        assert len(found.neighbours) == NEIGHBOURS
+        assert len(found.neighbours) == K
         best = kept[int((vectors @ vector(seed)).argmax())]
         right += same(found.neighbours[0].entry, entry(best))
     assert right >= 97

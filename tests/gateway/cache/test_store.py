@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from gateway.cache.scope import Scope, Selection
-from gateway.cache.store import NEIGHBOURS, NOTHING, Addition, Query, Store, has_direction
+from gateway.cache.score import K
+from gateway.cache.store import NOTHING, Addition, Query, Store, has_direction
 from tests.gateway.cache.stores import SCOPE, entry, fill, key, local_index, nearest, redis_store, same, vector
 from tests.gateway.redis_server import MISSING_7, MISSING_8, SERVER_7, SERVER_8, redis_server
 from tests.ports import free_ports
@@ -50,7 +51,7 @@ async def test_the_nearest_come_first_and_carry_everything_that_inference_answer
     await fill(store, SCOPE, *range(30))
     wanted = vector(7) + 0.1 * vector(100)
     (found,) = await store.look_up(SCOPE, [Query(key(99), wanted)])
-    assert len(found.neighbours) == NEIGHBOURS
+    assert len(found.neighbours) == K
     similarities = [neighbour.similarity for neighbour in found.neighbours]
     assert similarities == sorted(similarities, reverse=True)
     assert same(found.neighbours[0].entry, entry(7))
