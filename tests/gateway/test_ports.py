@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from gateway import ports
 from gateway.errors import SettingsError
+from tests.gateway.processes import wait_until
 
 HOST = "127.0.0.1"
 
@@ -77,7 +78,7 @@ def test_metrics_answer_whoever_else_connects_and_says_nothing(
             assert threads() - before <= ports.MAX_SCRAPES + 1
             for connection in silent:
                 assert connection.recv(1) == b""  # the first make room, the last are given up
-            assert threads() - before == 1
+            wait_until(lambda: threads() - before == 1, 5)  # a thread ends a moment after its connection
             assert httpx.get(url, timeout=5).status_code == 200
     finally:
         server.shutdown()
